@@ -1,0 +1,7 @@
+"""What a candidate is worth."""
+
+from scalesearch.measure.scores.brief import brief_score
+from scalesearch.measure.scores.config import ScoreConfig, SupernetConfig
+from scalesearch.measure.scores.job import Job, Score
+
+__all__ = ["Job", "Score", "ScoreConfig", "SupernetConfig", "brief_score"]

@@ -1,0 +1,70 @@
+"""What a process needs to score one candidate, and what it gives back.
+
+A ``Job`` holds everything, so that it can run anywhere the data is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from scalesearch.arch import ArchSpec
+from scalesearch.data import DataConfig
+from scalesearch.measure.scores.config import ScoreConfig
+from scalesearch.measure.training import TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training and its evaluation.
+
+    Attributes:
+        arch: The network; its ``image_size`` is the size it is trained and scored at.
+        seed: Of the weights, the order of the images and the augmentation.
+        data: The images.
+        train: The training.
+        score: By what it is scored.
+        cache: Folder of decoded images shared by processes; None decodes in this one.
+        device: ``cpu`` or ``cuda``.
+        checkpoint: File to which the trained weights are written; None keeps none.
+        reads_test: Whether the test split is scored as well: for final networks alone, never in a search.
+    """
+
+    arch: ArchSpec
+    seed: int
+    data: DataConfig
+    train: TrainConfig
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    cache: Path | None = None
+    device: str = "cpu"
+    checkpoint: Path | None = None
+    reads_test: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What was measured; accuracies are top-1 in [0, 1], and what was not measured is NaN.
+
+    ``latency_ms`` is the median of single-image passes on one thread, taken in the process that trained, while
+    others may have been training beside it: a reading to rank by, not to quote.
+    """
+
+    val_top1: float = math.nan
+    val_loss: float = math.nan
+    test_top1: float = math.nan
+    latency_ms: float = math.nan
+    latency_p90_ms: float = math.nan
+    train_seconds: float = 0.0
+    steps: int = 0
+    proxy: float = math.nan
+
+    @property
+    def worth(self) -> float:
+        """What a search maximises: the proxy where that is what was measured, else the accuracy."""
+        return self.val_top1 if math.isnan(self.proxy) else self.proxy
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, without those that were not measured."""
+        return {key: value for key, value in asdict(self).items() if not math.isnan(value)}
