@@ -30,6 +30,7 @@ VERBS: dict[str, Command] = {
     "family": commands.family,
     "report": commands.report,
     "profile": commands.profile,
+    "latency-table": commands.latency_table,
 }
 
 _EXAMPLES = {
@@ -39,6 +40,7 @@ _EXAMPLES = {
     "family": "scalesearch family study=mine phis=[0,1,2]",
     "report": "scalesearch report study=mine",
     "profile": "scalesearch profile arch=efficientnet-b4",
+    "latency-table": "scalesearch latency-table space=mbconv_small num_classes=10",
 }
 
 _RUN_KEYS = f"""\
@@ -78,7 +80,7 @@ def _print_help() -> None:
         "scalesearch VERB [KEY=VALUE ...]: a family of networks for your images, and what each unit of compute buys.\n"
     )
     for verb, command in VERBS.items():
-        print(f"  {verb:<9} {inspect.getdoc(command)}")
+        print(f"  {verb:<13} {inspect.getdoc(command)}")
     print("\nscalesearch VERB --help lists a verb's keys. To begin: scalesearch run")
 
 

@@ -14,11 +14,13 @@ from rich.table import Table
 from scalesearch.arch import ArchSpec
 from scalesearch.arch.reading import read_arch
 from scalesearch.config import ProfileConfig, ReportConfig, RunConfig
+from scalesearch.measure.latency_table import LatencyTableConfig, run_latency_table
 from scalesearch.measure.profiling import ProfileInfo, profile_network
 from scalesearch.report.studies import grid_info, write_report
 from scalesearch.report.summary import noise_sentence
 from scalesearch.scaling import FamilyConfig, ScaleConfig, run_family, run_scaling_grid
 from scalesearch.search import SearchConfig, run_search
+from scalesearch.study.progress import StepsDisplay
 
 _CONSOLE = Console(highlight=False, soft_wrap=True)
 
@@ -29,12 +31,13 @@ def search(config: SearchConfig) -> None:
     """Find a base network under a budget."""
     result = run_search(config)
     _say(
-        f"Base network {result.base.arch_id}: search-val top-1 {result.val_top1:.3f}, {result.cost.macs:,} macs,"
-        f" {result.cost.params:,} params, {result.num_trained} networks trained"
+        f"Base network {result.base.arch_id}: {'proxy' if config.score.method == 'proxy' else 'search-val top-1'}"
+        f" {result.worth:.3f}, {result.cost.macs:,} macs, {result.cost.params:,} params,"
+        f" {result.num_scored} networks scored"
     )
     for stage in result.base.stages:
         _say(f"  {stage.to_block()}")
-    _wrote(config.folder.base, result.checkpoint)
+    _wrote(config.folder.base, *filter(None, [result.checkpoint]))
 
 
 def scale(config: ScaleConfig) -> None:
@@ -84,6 +87,24 @@ def profile(config: ProfileConfig) -> None:
     )
     _print_stages(config, arch, info)
     _print_readings(info)
+
+
+def latency_table(config: LatencyTableConfig) -> None:
+    """Measure every block of a space once, so that a network's latency can be predicted before it is built."""
+    with StepsDisplay() as display:
+        result = run_latency_table(config, on_entry=display)
+    _say(
+        f"{result.entries} blocks of search space {config.space}, {result.entries_before} of them measured before;"
+        f" {result.measure_seconds:.0f} s"
+    )
+    if result.error is not None:
+        error = result.error
+        _say(
+            f"Over {error.n} networks: mean absolute error {error.mean_abs_error_pct:.1f} %, worst"
+            f" {error.worst_pct:.1f} %, Kendall tau {error.kendall_tau:.3f}; the middle one of a network's readings was"
+            f" {error.noise_pct:.1f} % above the least, which counts"
+        )
+    _wrote(result.path)
 
 
 def wide_console() -> Console:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from scalesearch.errors import ConfigError
+from scalesearch.measure.latency_table import LatencyTableConfig
 from scalesearch.paths import CONF
 from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
@@ -92,6 +93,7 @@ SCHEMAS: dict[str, type] = {
     "family": FamilyConfig,
     "report": ReportConfig,
     "profile": ProfileConfig,
+    "latency-table": LatencyTableConfig,
 }
 
 PARTS = ("search", "scale", "family")

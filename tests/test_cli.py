@@ -73,7 +73,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("search budget.macs=-1", r"budget\.macs must be above 0, got -1\.0"),
         ("search data.stored_size=0", r"data\.stored_size must be at least 1, got 0"),
         ("search train.augmentation.crop_padding=2", r"augmentation\.crop_padding must be in \[0, 0\.5\], got 2\.0"),
-        ("search sampler=cma", "sampler must be one of random, tpe, nsga2, gp, got 'cma'"),
+        ("search sampler=cma", "sampler must be one of predictor, random, tpe, nsga2, gp, got 'cma'"),
         ("search device=gpu", "device must be cpu, cuda or cuda:N, got 'gpu'"),
         ("search study=a/b", "study must be letters, digits, dots, dashes and underscores, got 'a/b'"),
         ("search data=folder", r"data\.root must say where the folder data are, got an empty one"),
@@ -254,7 +254,7 @@ def test_a_killed_search_and_an_interrupted_one_go_on_without_repeating_a_trial(
     second = load_records(url, "mine")[0].frame()
 
     assert main(SEARCH) == 0
-    assert "9 networks trained" in capsys.readouterr().out
+    assert "9 networks scored" in capsys.readouterr().out
     last = load_records(url, "mine")[0].frame()
     for earlier in (first, second):
         ended = earlier[earlier.state == "COMPLETE"]

@@ -18,7 +18,9 @@ from scalesearch.config import (
     load_run_config,
 )
 from scalesearch.errors import ConfigError, ScalesearchError, StudyError
+from scalesearch.measure.scores.config import METHODS
 from scalesearch.paths import CONF
+from scalesearch.search.rungs import METHODS as PRUNERS
 
 BLOCKS = "ds_r1_k3_s1_c16,ir_r1_k3_s2_e3_c24"
 DATA = {
@@ -37,7 +39,12 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_yaml_is_a_verb_or_a_choice_that_a_test_composes() -> None:
     files = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")}
-    groups = {*(f"data/{name}" for name in DATA), "train/brief", "train/full"}
+    groups = {
+        *(f"data/{name}" for name in DATA),
+        *("train/brief", "train/full"),
+        *(f"score/{name}" for name in METHODS),
+        *(f"pruner/{name}" for name in PRUNERS),
+    }
     assert files == {*SCHEMAS, "run", *groups}
 
 
@@ -53,6 +60,20 @@ def test_every_choice_of_data_and_training_composes(part: str, data: str, train:
     config = load_config(part, [f"data={data}", f"train={train}", *DATA[data]])
     assert config.data.format == data
     assert (config.train.ema_decay > 0) is (train == "full")
+
+
+@pytest.mark.parametrize("score", METHODS)
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_every_choice_of_score_and_pruner_composes_but_a_pruner_where_nothing_is_trained(
+    score: str, pruner: str
+) -> None:
+    arguments = [f"score={score}", f"pruner={pruner}"]
+    if score != "brief" and pruner != "off":
+        with pytest.raises(ConfigError, match=rf"^pruner.method must be off with score={score}, .*; got '{pruner}'$"):
+            load_config("search", arguments)
+        return
+    config = load_config("search", arguments)
+    assert (config.score.method, config.pruner.method) == (score, pruner)
 
 
 def test_run_composes_with_what_its_file_says_for_each_part() -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -170,6 +170,25 @@ class SearchSpace:
             values.update({_parameter(index, field): value for field, value in stage.items()})
         return {name: values[name] for name in self.parameters}
 
+    def canonical_values(self) -> Callable[[Values], dict[str, Choice]]:
+        """Return a function from a point to the one that stands for all points with the same stages.
+
+        Choices without effect are set to the first, as ``encode`` does, without a search: made once, it is cheap.
+        """
+        tables = [_equal_settings(stage) for stage in self.stages]
+        names = [[_parameter(index, field) for field in stage] for index, stage in enumerate(self.stages)]
+        fixed = {name: choices[0] for name, choices in self._all_choices().items() if len(choices) == 1}
+        parameters = tuple(self.parameters)
+
+        def canonical(values: Values) -> dict[str, Choice]:
+            full: dict[str, Any] = {**fixed, **values}
+            for fields_of_stage, table in zip(names, tables, strict=True):
+                setting = table[tuple(full[name] for name in fields_of_stage)]
+                full.update(zip(fields_of_stage, setting, strict=True))
+            return {name: full[name] for name in parameters}
+
+        return canonical
+
     def contains(self, arch: ArchSpec) -> bool:
         """Say whether some point of the space is ``arch``."""
         try:
@@ -282,6 +301,15 @@ def _settings(stage: StageChoices) -> Iterator[dict[str, Choice]]:
 def _expand(stage: StageChoices) -> list[StageSpec | None]:
     """Return what each setting of a stage's fields builds."""
     return [_build_stage(setting) for setting in _settings(stage)]
+
+
+def _equal_settings(stage: StageChoices) -> dict[tuple[Choice, ...], tuple[Choice, ...]]:
+    """Return for each setting of a stage's fields the first one that builds the same stage."""
+    first: dict[StageSpec | None, tuple[Choice, ...]] = {}
+    return {
+        (values := tuple(setting.values())): first.setdefault(_build_stage(setting), values)
+        for setting in _settings(stage)
+    }
 
 
 def _match(slots: Sequence[StageChoices], stages: Sequence[StageSpec]) -> list[dict[str, Choice]] | None:

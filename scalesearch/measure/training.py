@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
@@ -24,6 +25,9 @@ OPTIMIZERS = ("adamw", "rmsprop", "sgd")
 
 OnStep = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
+
+KeepOn = Callable[[int, nn.Module], bool]
+"""Called at a rung with the steps done and the network as it would be evaluated; False ends the training there."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -95,7 +99,11 @@ class TrainConfig:
 
 @dataclass(frozen=True, slots=True)
 class FitInfo:
-    """What a training took; ``loss`` is the mean of its last tenth of steps."""
+    """What a training took; ``loss`` is the mean of its last tenth of steps.
+
+    ``steps`` are those done, fewer than were asked for where it was stopped. ``train_seconds`` include what was done at
+    rungs.
+    """
 
     steps: int
     loss: float
@@ -119,10 +127,13 @@ def fit(
     image_size: int,
     device: str = "cpu",
     on_step: OnStep | None = None,
+    rungs: Collection[int] = (),
+    keep_on: KeepOn | None = None,
 ) -> FitInfo:
     """Train ``network`` in place and leave the weights to be evaluated in it.
 
-    Randomness is drawn from torch's global generator, which the caller seeds.
+    Randomness is drawn from torch's global generator, which the caller seeds. A training that passes every rung ends
+    with the weights, bit for bit, of one that has none.
 
     Args:
         network: Gives logits ``(N, num_classes)`` for images ``(N, 3, H, W)``.
@@ -131,6 +142,8 @@ def fit(
         image_size: Pixels a side of the batches.
         device: ``cpu`` or ``cuda``, with an index where there are several.
         on_step: Told of each step.
+        rungs: Steps at which ``keep_on`` is asked; the last step is none, since nothing is left to stop.
+        keep_on: May evaluate the network it is given, but not change it; with a running mean of the weights, the mean.
 
     Raises:
         DivergenceError: A loss is not finite.
@@ -140,7 +153,7 @@ def fit(
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimizer = build_optimizer(network, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, num_steps, config))
-    precision = _Precision(config.amp, device)
+    precision = Precision(config.amp, device)
     average = _average(network, config.ema_decay)
     losses: list[float] = []
     batches = itertools.islice(_endless(train, config, image_size), num_steps)
@@ -157,10 +170,15 @@ def fit(
             average.update_parameters(network)
         if on_step is not None:
             on_step(step, num_steps)
+        if keep_on is not None and step in rungs and step < num_steps:
+            with _unmoved_generators(device):
+                goes_on = keep_on(step, network if average is None else average.module)
+            if not goes_on:
+                break
     if average is not None:
         network.load_state_dict(average.module.state_dict())
-    tail = losses[-max(1, num_steps // 10) :]
-    return FitInfo(num_steps, sum(tail) / len(tail), time.perf_counter() - started)
+    tail = losses[-max(1, len(losses) // 10) :]
+    return FitInfo(len(losses), sum(tail) / len(tail), time.perf_counter() - started)
 
 
 def evaluate(
@@ -209,7 +227,7 @@ def learning_rate_factor(step: int, num_steps: int, config: TrainConfig) -> floa
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1.0, num_steps - warmup_steps)))
 
 
-class _Precision:
+class Precision:
     """Mixed precision where it is wanted and there is CUDA, else plain float32."""
 
     def __init__(self, wanted: bool, device: str) -> None:
@@ -220,9 +238,11 @@ class _Precision:
         self.scaler = torch.amp.GradScaler(enabled=self.enabled and self.dtype == torch.float16)
 
     def autocast(self) -> torch.autocast:
+        """Return the context for the forward pass and the loss."""
         return torch.autocast(self.device_type, dtype=self.dtype, enabled=self.enabled)
 
     def step(self, loss: Tensor, network: nn.Module, optimizer: torch.optim.Optimizer, clip_norm: float) -> None:
+        """Take one optimiser step down the gradient of ``loss`` alone; the norm is clipped before."""
         optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if math.isfinite(clip_norm):
@@ -230,6 +250,12 @@ class _Precision:
             nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         self.scaler.step(optimizer)
         self.scaler.update()
+
+
+def _unmoved_generators(device: str) -> AbstractContextManager[None]:
+    """Give back what is drawn inside from torch's global generators, so that a reading does not change the training."""
+    on_cuda = torch.device(device).type == "cuda"
+    return torch.random.fork_rng(devices=[device] if on_cuda else [])
 
 
 def _average(network: nn.Module, decay: float) -> AveragedModel | None:

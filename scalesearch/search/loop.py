@@ -6,142 +6,133 @@ before is told its earlier values. Neither counts as a trial of the budget: what
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from scalesearch.arch import ArchSpec, Cost, SearchSpace, network_cost
-from scalesearch.arch.budget import Budget, check_reachable
-from scalesearch.data import ImageData
-from scalesearch.errors import ConfigError, StudyError
-from scalesearch.measure.scores import Job
-from scalesearch.search.samplers import SAMPLERS, build_sampler
+from scalesearch.arch.budget import check_reachable
+from scalesearch.errors import StudyError
+from scalesearch.measure.scores import Job, Score
+from scalesearch.search.config import SearchConfig
+from scalesearch.search.dominance import crowded_places
+from scalesearch.search.knowledge import Knowledge
+from scalesearch.search.objectives import Objectives
+from scalesearch.search.proposing import Proposer, SamplerProposer, ShortlistProposer
+from scalesearch.search.rungs import PrunerConfig, Rungs
+from scalesearch.search.scoring import Scoring, open_scoring
 from scalesearch.study.driver import drive
-from scalesearch.study.executor import Executor, Failed, Scored
+from scalesearch.study.executor import Failed, Reached, Scored
 from scalesearch.study.folder import write_atomically
 from scalesearch.study.progress import ProgressDisplay
 from scalesearch.study.sessions import session
-from scalesearch.study.settings import StudyConfig, check_at_least, check_choice
 from scalesearch.study.store import Record, write_trials
-
-OBJECTIVES = ("front", "reward", "accuracy")
 
 _MOST_FREE = 1000
 """Proposals in a row without one to train, after which the space counts as exhausted."""
 
 
-@dataclass(kw_only=True, slots=True)
-class SearchConfig(StudyConfig):
-    """The keys of ``scalesearch search``.
-
-    Attributes:
-        space: Name of a search space that ships with scalesearch, or the path of a file.
-        image_size: Pixels a side at which candidates are trained; the space's own where it is not given.
-        trials: Networks to train in all, earlier runs of the same study included.
-        sampler: ``random``, ``tpe``, ``nsga2`` or ``gp``.
-        objective: ``front`` (accuracy up, macs down), ``accuracy`` alone, or ``reward``, MnasNet's
-            ``accuracy * (macs / target_macs) ^ reward_exponent``.
-        target_macs: Of the reward; the budget's macs where it is not given.
-        reward_exponent: Of the reward (arXiv 1905.11946, section 4: -0.07).
-        budget: The most a network may cost.
-    """
-
-    space: str = "mbconv_small"
-    image_size: int | None = None
-    trials: int = 40
-    sampler: str = "tpe"
-    objective: str = "front"
-    target_macs: float | None = None
-    reward_exponent: float = -0.07
-    budget: Budget = field(default_factory=Budget)
-
-    def __post_init__(self) -> None:
-        StudyConfig.__post_init__(self)
-        check_at_least("trials", self.trials, 1)
-        check_choice("sampler", self.sampler, SAMPLERS)
-        check_choice("objective", self.objective, OBJECTIVES)
-        if self.objective == "reward" and not 0 < self.reward_target < math.inf:
-            raise ConfigError(
-                "target_macs, or in its place budget.macs, must be finite and above 0 with objective=reward,"
-                f" got {self.reward_target}"
-            )
-        if not math.isfinite(self.reward_exponent):
-            raise ConfigError(f"reward_exponent must be finite, got {self.reward_exponent}")
-
-    @property
-    def reward_target(self) -> float:
-        """Macs at which the reward is the accuracy."""
-        return self.budget.macs if self.target_macs is None else self.target_macs
-
-    def load_space(self) -> SearchSpace:
-        """Return the search space at the image size asked for."""
-        space = SearchSpace.load(self.space)
-        return space if self.image_size is None else space.at_image_size(self.image_size)
-
-
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The chosen base network, its search-val accuracy and cost, and the checkpoint of its weights."""
+    """The chosen base network, what it is worth and costs, and its weights, where it was trained.
+
+    ``worth`` is the search-val accuracy in [0, 1], or the proxy where a proxy is what was searched.
+    """
 
     base: ArchSpec
-    val_top1: float
+    worth: float
     cost: Cost
-    num_trained: int
-    checkpoint: Path
+    num_scored: int
+    checkpoint: Path | None
 
 
 def run_search(config: SearchConfig) -> SearchResult:
-    """Search until ``config.trials`` networks are trained, or the space is exhausted; go on where a study stopped.
+    """Search until ``config.trials`` networks are scored, or the space is exhausted; go on where a study stopped.
+
+    With ``score.propose`` a first search by that cheap score comes before, as the part ``propose`` of the study, and
+    the best of its networks are what is then scored.
 
     Writes the record, ``config.yaml``, ``trials.csv``, ``base.yaml`` and the base's checkpoint into the study's folder.
 
     Raises:
         ScalesearchError: The data, space or budget is not usable, or the study was begun with something else.
     """
-    space = config.load_space()
+    space, objectives = config.load_space(), config.load_objectives()
     with config.folder.locked():
-        data = config.load_data()
-        check_reachable(space, config.budget, data.num_classes)
-        largest = max(int(size["image_size"]) for size in space.network_settings())
-        config.warn_of_upsampling(largest, data)
-        search = _Search(config, space, data)
+        scoring = open_scoring(config, space, config.score.method)
+        check_reachable(space, config.budget, scoring.num_classes)
+        if config.score.propose == "none":
+            search = _Search("search", config, space, objectives, scoring)
+        else:
+            shortlist = _propose_by(config, space, objectives)
+            search = _Search("search", config, space, objectives, scoring, shortlist)
         config.save("search")
-        search.run(config.executor())
+        search.run(config.trials)
         return search.conclude()
+
+
+def _propose_by(config: SearchConfig, space: SearchSpace, objectives: Objectives) -> list[ArchSpec]:
+    """Search by the cheap score and return its networks, best first."""
+    scoring = open_scoring(config, space, config.score.propose)
+    search = _Search("propose", config, space, objectives, scoring)
+    config.save("search")
+    search.run(config.score.propose_trials)
+    return search.ranking()
 
 
 class _Search:
     """One run of the loop: what is known, and what to propose next."""
 
-    def __init__(self, config: SearchConfig, space: SearchSpace, data: ImageData) -> None:
-        self._config, self._space, self._num_classes = config, space, data.num_classes
-        directions = ["maximize", "minimize"] if config.objective == "front" else ["maximize"]
-        self._record = Record.open(
-            config.url,
-            config.study,
-            "search",
-            directions=directions,
-            metric_names=["val_top1", "macs"] if config.objective == "front" else [config.objective],
-            identity={
-                "space": space.to_dict(),
-                "objective": [config.objective, config.reward_exponent, config.target_macs],
-                "budget": {name: str(limit) for name, limit in asdict(config.budget).items()},
-                **config.identity(data),
-            },
+    def __init__(
+        self,
+        part: str,
+        config: SearchConfig,
+        space: SearchSpace,
+        objectives: Objectives,
+        scoring: Scoring,
+        shortlist: Sequence[ArchSpec] | None = None,
+    ) -> None:
+        self._part, self._config, self._space = part, config, space
+        self._objectives, self._scoring = objectives, scoring
+        self._knowledge = Knowledge(space, objectives, scoring.num_classes, scoring.lacks)
+        self._proposer: Proposer = (
+            SamplerProposer(config.sampler, config.seed, self._knowledge)
+            if shortlist is None
+            else ShortlistProposer(space, shortlist)
         )
+        pruner = config.pruner if part == "search" else PrunerConfig()
+        self._record = self._open_record(pruner, scoring)
+        self._rungs = Rungs(pruner, max(1, scoring.num_steps), objectives.directions)
+        self._read_rungs()
         self._known = {trial.user_attrs["arch_id"]: trial for trial in self._trained()}
         self._twins: dict[str, list[Trial]] = {}
-        self._progress = ProgressDisplay("search", config.trials, done=len(self._known))
 
-    def run(self, executor: Executor) -> None:
-        """Train until the budget of trials is spent."""
+    def _open_record(self, pruner: PrunerConfig, scoring: Scoring) -> Record:
+        config = self._config
+        return Record.open(
+            config.url,
+            config.study,
+            self._part,
+            directions=self._objectives.directions,
+            metric_names=self._objectives.names,
+            identity={
+                "space": self._space.to_dict(),
+                **self._objectives.identity(),
+                **({} if pruner.method == "off" else {"pruner": asdict(pruner)}),
+                **scoring.identity,
+            },
+        )
+
+    def run(self, trials: int) -> None:
+        """Score until as many networks are scored."""
+        self._trials = trials
+        self._progress = ProgressDisplay(self._part, trials, done=len(self._known))
         try:
             with session(self._record.study), self._progress:
                 self._show_best()
-                drive(self._jobs(), executor, self._settle, self._progress)
+                drive(self._jobs(), self._scoring.executor(), self._settle, self._progress, self._decide)
         finally:
             write_trials(self._config.folder, self._config.url)
 
@@ -149,49 +140,68 @@ class _Search:
         """Choose the base network and write it."""
         best = self._best()
         if best is None:
-            raise StudyError(f"study {self._config.study}: no network was trained; {self._why_none()}")
+            raise StudyError(f"study {self._config.study}: no network was scored; {self._why_none()}")
         arch = ArchSpec.from_dict(best.user_attrs["arch"])
         self._adopt_checkpoint(best)
         write_atomically(self._config.folder.base, arch.to_yaml())
+        checkpoint = self._config.folder.checkpoints / "base.safetensors"
         return SearchResult(
             base=arch,
-            val_top1=best.user_attrs["score"]["val_top1"],
-            cost=network_cost(arch, num_classes=self._num_classes),
-            num_trained=len(self._known),
-            checkpoint=self._config.folder.checkpoints / "base.safetensors",
+            worth=_score_of(best).worth,
+            cost=network_cost(arch, num_classes=self._scoring.num_classes),
+            num_scored=len(self._known),
+            checkpoint=checkpoint if checkpoint.exists() else None,
         )
 
+    def ranking(self) -> list[ArchSpec]:
+        """Return every network with a score, the front first, then the fronts behind it, the least crowded first."""
+        complete = self._complete()
+        signs = [-1.0 if direction == "maximize" else 1.0 for direction in self._objectives.directions]
+        values = [[sign * value for sign, value in zip(signs, trial.values, strict=True)] for trial in complete]
+        if not complete:
+            return []
+        ranked = sorted(zip(crowded_places(values), complete, strict=True), key=lambda one: (one[0], one[1].number))
+        return [ArchSpec.from_dict(trial.user_attrs["arch"]) for _, trial in ranked]
+
     def _why_none(self) -> str:
-        failed = next((trial for trial in self._record.trials if trial.state == TrialState.FAIL), None)
+        trials = self._record.trials
+        failed = next((trial for trial in trials if trial.state == TrialState.FAIL), None)
         if failed is not None:
             return f"trial {failed.number} failed: {failed.user_attrs.get('reason')}"
-        return f"all {len(self._record.trials)} proposals were over the budget"
+        if not trials:
+            return "nothing was proposed"
+        nearest = min(trials, key=lambda trial: max(trial.constraints.values(), default=0.0))
+        limit, excess = max(nearest.constraints.items(), key=lambda item: item[1], default=("limit", 0.0))
+        return (
+            f"all {len(trials)} proposals were over a limit; the nearest exceeds that on {limit} by {excess:.0%}"
+            f" ({nearest.user_attrs['macs']:,} macs, {nearest.user_attrs['params']:,} params)"
+        )
 
     def _jobs(self) -> Iterator[tuple[Trial, Job, str]]:
-        """Yield what to train; settle on the way what needs no training."""
+        """Yield what to score; settle on the way what needs no scoring."""
         for unfinished in self._record.unfinished():
-            self._seed_sampler(unfinished.number)
+            self._proposer.prepare(self._record, unfinished.number)
             yield from self._gate(self._record.take_up(unfinished))
         free = 0
-        while self._num_begun() < self._config.trials and free < _MOST_FREE:
-            self._seed_sampler(len(self._record.trials))
-            jobs = list(self._gate(self._record.study.ask()))
+        while self._may_begin() and free < _MOST_FREE:
+            trial = self._proposer.propose(self._record)
+            if trial is None:
+                return self._progress.note("the shortlist is worked off")
+            jobs = list(self._gate(trial))
             free = 0 if jobs else free + 1
             yield from jobs
         if free >= _MOST_FREE:
-            self._progress.note(f"space exhausted: {free} proposals in a row were over budget or known")
-
-    def _seed_sampler(self, number: int) -> None:
-        self._record.study.sampler = build_sampler(self._config.sampler, self._config.seed, number)
+            self._progress.note(f"space exhausted: {free} proposals in a row were over a limit or known")
 
     def _gate(self, trial: Trial) -> Iterator[tuple[Trial, Job, str]]:
         arch = self._space.suggest(trial)
-        cost = network_cost(arch, num_classes=self._num_classes)
+        cost = self._cost(arch)
         known = self._known.get(arch.arch_id)
-        self._record.constrain(trial, self._config.budget.excess(cost))
-        if not self._config.budget.holds(cost):
+        excess = self._knowledge.excess(arch)
+        self._record.constrain(trial, excess)
+        if any(value > 0 for value in excess.values()):
             self._record.describe(trial, arch, cost, seed=self._config.seed)
-            self._record.infeasible(trial, self._values(0.0, cost))
+            self._record.infeasible(trial, self._objectives.values(arch, cost, 0.0))
             self._progress.settle(trial.number, "INFEASIBLE")
         elif arch.arch_id in self._twins:
             self._twins[arch.arch_id].append(trial)  # told what its running twin will be told
@@ -209,17 +219,38 @@ class _Search:
             seed=config.seed,  # one seed for all: the same images in the same order, so differences are the networks'
             data=config.data,
             train=config.train,
+            score=self._scoring.score,
             cache=config.folder.cache,
             device=config.torch_device,
-            checkpoint=self._checkpoint(trial.number),
+            checkpoint=self._checkpoint(trial.number) if self._part == "search" else None,
+            rungs=self._rungs.steps(trial.number),
+            latency_batch_size=config.latency_batch_size,
         )
 
+    def _decide(self, trial: Trial, job: Job, event: Reached) -> bool:
+        """Record a reading at a rung and say whether the training goes on; what a stopped driver decided stands."""
+        if not self._rungs.has(trial.number, event.steps):
+            values = self._objectives.values(job.arch, self._cost(job.arch), event.val_top1)
+            self._rungs.record(trial.number, event.steps, values)
+            goes_on = self._rungs.keeps_on(trial.number, event.steps)
+            self._record.reach(trial, event.rung, event.steps, event.val_top1, values, goes_on=goes_on)
+        return bool(trial.user_attrs.get("rung") != event.rung)
+
+    def _read_rungs(self) -> None:
+        """Take up the readings of earlier runs."""
+        for trial in self._record.trials:
+            for steps, val_top1 in trial.user_attrs.get("rung_values", []):
+                arch = ArchSpec.from_dict(trial.user_attrs["arch"])
+                self._rungs.record(trial.number, steps, self._objectives.values(arch, self._cost(arch), val_top1))
+
     def _settle(self, trial: Trial, job: Job, event: Scored | Failed) -> str:
-        cost = network_cost(job.arch, num_classes=self._num_classes)
+        cost = self._cost(job.arch)
         if isinstance(event, Scored):
-            values = self._values(event.score.val_top1, cost)
-            self._record.complete(trial, values, event.score)
-            line = f"{event.score.val_top1:.3f} at {cost.macs / 1e6:.2f} M macs"
+            score = event.score
+            end = self._record.prune if score.stopped else self._record.complete
+            end(trial, self._objectives.values(job.arch, cost, score.worth, score.latency_ms), score)
+            line = f"{score.worth:.3f} at {cost.macs / 1e6:.2f} M macs"
+            line += f", stopped at step {score.steps}" if score.stopped else ""
         else:
             self._record.fail(trial, event.reason, event.traceback)
             line = event.reason
@@ -250,26 +281,33 @@ class _Search:
     def _show_best(self) -> None:
         best = self._best()
         if best is not None:
-            self._progress.best(f"{best.user_attrs['score']['val_top1']:.3f} at {best.user_attrs['macs'] / 1e6:.2f} M")
-
-    def _values(self, val_top1: float, cost: Cost) -> list[float]:
-        match self._config.objective:
-            case "front":
-                return [val_top1, float(cost.macs)]  # the macs of an infeasible network are exact and known: told
-            case "reward":
-                return [val_top1 * (cost.macs / self._config.reward_target) ** self._config.reward_exponent]
-            case _:
-                return [val_top1]
+            self._progress.best(f"{_score_of(best).worth:.3f} at {best.user_attrs['macs'] / 1e6:.2f} M")
 
     def _best(self) -> FrozenTrial | None:
         """Return the trial with the highest accuracy (or reward) within the budget; the cheaper of equals."""
-        complete = [trial for trial in self._known.values() if trial.state == TrialState.COMPLETE]
-        return max(complete, key=lambda trial: (trial.values[0], -trial.user_attrs["macs"]), default=None)
+        return max(self._complete(), key=lambda trial: (trial.values[0], -trial.user_attrs["macs"]), default=None)
+
+    def _complete(self) -> list[FrozenTrial]:
+        return [trial for trial in self._known.values() if trial.state == TrialState.COMPLETE]
 
     def _trained(self) -> list[FrozenTrial]:
-        """Return the trials whose training ended, well or badly."""
-        ended = (TrialState.COMPLETE, TrialState.FAIL)
+        """Return the trials whose scoring ended: well, at a rung or badly."""
+        ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         return [trial for trial in self._record.trials if trial.state in ended and "state" not in trial.user_attrs]
 
-    def _num_begun(self) -> int:
-        return len(self._known) + len(self._twins)
+    def _cost(self, arch: ArchSpec) -> Cost:
+        return network_cost(arch, num_classes=self._scoring.num_classes)
+
+    def _may_begin(self) -> bool:
+        """Return whether the budget of trials and steps allows another candidate."""
+        steps, limit = self._num_steps(), self._config.max_steps
+        in_time = self._part != "search" or limit is None or steps < limit
+        return in_time and len(self._known) + len(self._twins) < self._trials
+
+    def _num_steps(self) -> int:
+        """Return the training steps of all candidates that have ended with a score."""
+        return sum(trial.user_attrs["score"]["steps"] for trial in self._known.values() if "score" in trial.user_attrs)
+
+
+def _score_of(trial: FrozenTrial) -> Score:
+    return Score(**trial.user_attrs["score"])

@@ -12,14 +12,18 @@ import numpy as np
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
-SAMPLERS = ("random", "tpe", "nsga2", "gp")
+from scalesearch.search.predictor import PredictorSampler
+
+__all__ = ["SAMPLERS", "PredictorSampler", "build_sampler"]
+
+SAMPLERS = ("predictor", "random", "tpe", "nsga2", "gp")
 
 _NUM_STARTUP_TRIALS = 10
 _POPULATION_SIZE = 20  # Optuna's 50 would be random search for most of a laptop's study
 
 
 def build_sampler(name: str, seed: int, number: int) -> BaseSampler:
-    """Return the sampler that proposes trial ``number``.
+    """Return one of Optuna's samplers, to propose trial ``number``; the predictor is made once, by its users.
 
     ``tpe`` is multivariate, since what a kernel or an expansion is worth depends on the rest of its stage.
     """

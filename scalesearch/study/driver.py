@@ -7,15 +7,22 @@ from collections.abc import Callable, Iterator
 from optuna.trial import Trial
 
 from scalesearch.measure.scores import Job
-from scalesearch.study.executor import Executor, Failed, Scored, Stepped
+from scalesearch.study.executor import Executor, Failed, Reached, Scored, Stepped
 from scalesearch.study.progress import ProgressDisplay
 
 Settle = Callable[[Trial, Job, Scored | Failed], str]
 """Records how a trial ended and returns a few words about it."""
 
+Decide = Callable[[Trial, Job, Reached], bool]
+"""Records what a trial read at a rung and says whether its training goes on."""
+
 
 def drive(
-    jobs: Iterator[tuple[Trial, Job, str]], executor: Executor, settle: Settle, progress: ProgressDisplay
+    jobs: Iterator[tuple[Trial, Job, str]],
+    executor: Executor,
+    settle: Settle,
+    progress: ProgressDisplay,
+    decide: Decide | None = None,
 ) -> None:
     """Run jobs as workers fall free until there are none left.
 
@@ -28,6 +35,7 @@ def drive(
         executor: Where jobs run; closed at the end.
         settle: Told of each job that ended.
         progress: Told of everything.
+        decide: Asked at each rung; needed where jobs have rungs.
     """
     running: dict[int, tuple[Trial, Job]] = {}
     try:
@@ -45,8 +53,17 @@ def drive(
             for event in executor.wait():
                 if isinstance(event, Stepped):
                     progress.step(event.key, event.steps, event.num_steps)
+                elif isinstance(event, Reached):
+                    assert decide is not None, "a job with rungs came without anybody to ask"
+                    executor.answer(event.key, decide(*running[event.key], event))
                 else:
                     line = settle(*running.pop(event.key), event)
-                    progress.settle(event.key, "COMPLETE" if isinstance(event, Scored) else "FAILED", line)
+                    progress.settle(event.key, _state_after(event), line)
     finally:
         executor.close()
+
+
+def _state_after(event: Scored | Failed) -> str:
+    if isinstance(event, Failed):
+        return "FAILED"
+    return "PRUNED" if event.score.stopped else "COMPLETE"

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
@@ -24,11 +24,11 @@ from typing import Any, Protocol
 
 import torch
 
-from scalesearch.measure.scores import Job, Score, brief_score
-from scalesearch.measure.training import OnStep
+from scalesearch.measure.scores import Job, Score, score_job
+from scalesearch.measure.scores.brief import Watcher
 from scalesearch.study.sessions import num_cores
 
-Run = Callable[[Job, OnStep], Score]
+Run = Callable[[Job, Watcher], Score]
 
 _REPORT_SECONDS = 0.3
 
@@ -40,6 +40,16 @@ class Stepped:
     key: int
     steps: int
     num_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A running job has read ``val_top1`` at a rung, counted from 0, and waits for ``Executor.answer``."""
+
+    key: int
+    rung: int
+    steps: int
+    val_top1: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +69,7 @@ class Failed:
     traceback: str = ""
 
 
-Event = Stepped | Scored | Failed
+Event = Stepped | Reached | Scored | Failed
 
 
 class Executor(Protocol):
@@ -73,6 +83,10 @@ class Executor(Protocol):
 
     def wait(self) -> list[Event]:
         """Return what has happened, at least one event."""
+        ...
+
+    def answer(self, key: int, goes_on: bool) -> None:
+        """Tell a job that waits at a rung whether it goes on; one that has died meanwhile is told nothing."""
         ...
 
     def close(self) -> None:
@@ -89,7 +103,7 @@ class LocalExecutor:
         run: What a job does.
     """
 
-    def __init__(self, num_workers: int, num_threads: int | None = None, run: Run = brief_score) -> None:
+    def __init__(self, num_workers: int, num_threads: int | None = None, run: Run = score_job) -> None:
         self.num_workers = num_workers
         self._num_threads = num_threads or max(1, num_cores() // num_workers)
         self._run = run
@@ -98,14 +112,14 @@ class LocalExecutor:
 
     def submit(self, key: int, job: Job) -> None:
         """Begin a job in a process of its own."""
-        receiver, sender = self._context.Pipe(duplex=False)
+        ours, theirs = self._context.Pipe()
         process = self._context.Process(  # type: ignore[attr-defined]
-            target=_work, args=(self._run, job, self._num_threads, sender)
+            target=_work, args=(self._run, job, self._num_threads, theirs)
         )  # not a daemon: those may not have children, which a DataLoader's workers are
         with _blank_main():
             process.start()
-        sender.close()  # so that the end of the process ends the pipe
-        self._running[key] = (process, receiver)
+        theirs.close()  # so that the end of the process ends the pipe
+        self._running[key] = (process, ours)
 
     def wait(self) -> list[Event]:
         """Return what has happened, at least one event."""
@@ -115,6 +129,11 @@ class LocalExecutor:
             ready = wait([connection for _, connection in self._running.values()])
             events = [self._read(key) for key, (_, connection) in list(self._running.items()) if connection in ready]
         return events
+
+    def answer(self, key: int, goes_on: bool) -> None:
+        """Tell a job that waits at a rung whether it goes on; one that has died meanwhile is told nothing."""
+        with suppress(ConnectionError):  # how it died is the next thing ``wait`` reads
+            self._running[key][1].send(goes_on)
 
     def close(self) -> None:
         """End every job that still runs."""
@@ -133,10 +152,42 @@ class LocalExecutor:
             kind, content = "failed", (_cause_of_death(process.exitcode), "")
         if kind == "stepped":
             return Stepped(key, *content)
+        if kind == "reached":
+            return Reached(key, *content)
         process.join()
         connection.close()
         del self._running[key]
         return Scored(key, content) if kind == "scored" else Failed(key, *content)
+
+
+class InlineExecutor:
+    """Runs each job in the driver's own process, for scores that cost less than a process.
+
+    Args:
+        run: What a job does.
+    """
+
+    def __init__(self, run: Callable[[Job], Score]) -> None:
+        self.num_workers = 1
+        self._run = run
+        self._waiting: list[tuple[int, Job]] = []
+
+    def submit(self, key: int, job: Job) -> None:
+        """Take a job, to be run by the next ``wait``."""
+        self._waiting.append((key, job))
+
+    def wait(self) -> list[Event]:
+        """Run what was submitted."""
+        waiting, self._waiting = self._waiting, []
+        return [Scored(key, self._run(job)) for key, job in waiting]
+
+    def answer(self, key: int, goes_on: bool) -> None:
+        """Refuse: such a job has no rungs."""
+        raise AssertionError(f"job {key} asked at a rung, and has none")
+
+    def close(self) -> None:
+        """Forget what has not run."""
+        self._waiting.clear()
 
 
 def keep_freed_memory() -> None:
@@ -154,21 +205,22 @@ def keep_freed_memory() -> None:
         mallopt(m_trim_threshold, 1 << 30)
 
 
-def _work(run: Run, job: Job, num_threads: int, sender: Connection) -> None:
+def _work(run: Run, job: Job, num_threads: int, driver: Connection) -> None:
     """Run a job in this process and send what happens."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C ends
     keep_freed_memory()
     torch.set_num_threads(num_threads)
+    reporter = _Reporter(driver)
     try:
-        sender.send(_outcome(run, job, _Reporter(sender)))
-    except BrokenPipeError:
-        return  # the driver is gone, and nobody else wants the score
+        reporter.send(*_outcome(run, job, reporter))
+    except _DriverGoneError:
+        return  # nobody else wants the score
 
 
-def _outcome(run: Run, job: Job, on_step: OnStep) -> tuple[str, Any]:
+def _outcome(run: Run, job: Job, watcher: Watcher) -> tuple[str, Any]:
     try:
-        return "scored", run(job, on_step)
-    except BrokenPipeError:
+        return "scored", run(job, watcher)
+    except _DriverGoneError:
         raise
     except MemoryError:
         return "failed", ("out of memory", traceback.format_exc())
@@ -176,18 +228,35 @@ def _outcome(run: Run, job: Job, on_step: OnStep) -> tuple[str, Any]:
         return "failed", (f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
-class _Reporter:
-    """Tells the driver of the steps, a few times a second at most."""
+class _DriverGoneError(Exception):
+    """The process at the other end of the pipe has ended."""
 
-    def __init__(self, sender: Connection) -> None:
-        self._sender = sender
+
+class _Reporter:
+    """Tells the driver of the steps, a few times a second at most, and asks it at rungs; a ``Watcher``."""
+
+    def __init__(self, driver: Connection) -> None:
+        self._driver = driver
         self._next = 0.0
 
     def __call__(self, steps: int, num_steps: int) -> None:
         now = time.monotonic()
         if now >= self._next:
-            self._sender.send(("stepped", (steps, num_steps)))
+            self.send("stepped", (steps, num_steps))
             self._next = now + _REPORT_SECONDS
+
+    def reached(self, rung: int, steps: int, val_top1: float) -> bool:
+        self.send("reached", (rung, steps, val_top1))
+        try:
+            return bool(self._driver.recv())
+        except (EOFError, ConnectionError):  # a worker must not wait for ever for an answer that nobody gives
+            raise _DriverGoneError from None
+
+    def send(self, kind: str, content: object) -> None:
+        try:
+            self._driver.send((kind, content))
+        except ConnectionError:
+            raise _DriverGoneError from None
 
 
 @contextmanager

@@ -7,7 +7,15 @@ from collections import Counter
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 _ORDER = ("PRUNED", "FAILED", "INFEASIBLE", "DUPLICATE")
 
@@ -96,6 +104,38 @@ class ProgressDisplay:
         if not here or self._done >= self._total:
             return None
         return (time.monotonic() - self._started) / here * (self._total - self._done)
+
+
+class StepsDisplay:
+    """Shows how far something in few long pieces is, each named; off a terminal a line a tenth.
+
+    Args:
+        console: Where to; standard error where it is not given.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn())
+        self._bars = Progress(*columns, TimeRemainingColumn(), console=self._console, transient=True)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> StepsDisplay:
+        if self._console.is_terminal:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` steps of a piece are done."""
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done)
+        if not self._console.is_terminal and done * 10 // total > (done - 1) * 10 // total:
+            self._console.print(f"{what} {done}/{total}", soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:

@@ -37,7 +37,7 @@ class Roster:
     """Trains every entry once; entries of earlier runs of the same command stand, and equal ones are one training.
 
     Args:
-        record: Where trials are kept; its one objective is ``val_top1``.
+        record: Where trials are kept; its one objective is the score's worth, ``val_top1`` where networks are trained.
         entries: All of them, those already trained too.
     """
 
@@ -82,11 +82,11 @@ class Roster:
         if isinstance(event, Failed):
             self._record.fail(trial, event.reason, event.traceback)
             return event.reason
-        val_top1 = event.score.val_top1
-        self._record.complete(trial, [val_top1], event.score)
-        line = f"{val_top1:.3f}, {self._entries[job.arch.arch_id, job.seed].label}, seed {job.seed}"
-        if val_top1 > self._best:
-            self._best = val_top1
+        worth = event.score.worth
+        self._record.complete(trial, [worth], event.score)
+        line = f"{worth:.3f}, {self._entries[job.arch.arch_id, job.seed].label}, seed {job.seed}"
+        if worth > self._best:
+            self._best = worth
             self._progress.best(line)
         return line
 

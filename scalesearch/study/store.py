@@ -1,8 +1,9 @@
 """The record: one Optuna study for each part of a scalesearch study, and the states of its trials.
 
-A trial is COMPLETE, FAILED (with its reason and traceback), INFEASIBLE (over budget: told finite worst values and a
-constraint, never trained) or DUPLICATE (the architecture of an earlier trial, told that trial's values). Nothing
-disappears. What a part was begun with is kept as its identity; opening it with anything else is refused.
+A trial is COMPLETE, PRUNED (stopped at a rung), FAILED (with its reason and traceback), INFEASIBLE (over budget: told
+finite worst values and a constraint, never trained) or DUPLICATE (the architecture of an earlier trial, told that
+trial's values). Nothing disappears. What a part was begun with is kept as its identity; opening it with anything else
+is refused.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from scalesearch.study.folder import StudyFolder, mask_password, write_atomicall
 # fmt: off
 COLUMNS = (
     "part", "number", "state", "reason", "label", "arch_id", "blocks", "image_size", "seed", "params", "macs", "acts",
-    "val_top1", "val_loss", "test_top1", "latency_ms", "train_seconds", "steps",
+    "val_top1", "val_loss", "test_top1", "latency_ms", "train_seconds", "steps", "rung",
 )
 # fmt: on
 
@@ -128,11 +129,42 @@ class Record:
         trial.set_user_attr("score", score.to_dict())
         self.study.tell(trial, list(values))
 
+    def reach(
+        self, trial: Trial, rung: int, steps: int, val_top1: float, values: Sequence[float], *, goes_on: bool
+    ) -> None:
+        """Keep what a running trial read at a rung, at once: a driver that is killed loses neither it nor the answer.
+
+        ``rung_values`` holds ``[steps, val_top1]`` of every rung reached; ``rung`` the one at which it is stopped.
+        """
+        if not goes_on:  # first: where the driver is killed before the reading is written, it is decided again
+            trial.set_user_attr("rung", rung)
+        trial.set_user_attr("rung_values", [*trial.user_attrs.get("rung_values", []), [steps, val_top1]])
+        self._report(trial, {steps: values[0]})
+
+    def prune(self, trial: Trial, values: Sequence[float], score: Score) -> None:
+        """End a trial that was stopped at a rung, with what it read there.
+
+        Optuna takes no values for a pruned trial with several objectives; they are kept as the attribute ``values``.
+        """
+        trial.set_user_attr("score", score.to_dict())
+        trial.set_user_attr("values", list(values))
+        self.study.tell(trial, state=TrialState.PRUNED)
+
     def repeat(self, trial: Trial, original: FrozenTrial) -> None:
         """Tell a duplicate what its original was told, without training."""
         trial.set_user_attr("state", "DUPLICATE")
         trial.set_user_attr("duplicate_of", original.number)
-        self.study.tell(trial, original.values, state=original.state)
+        pruned = original.state == TrialState.PRUNED
+        if pruned:
+            trial.set_user_attr("values", original.user_attrs["values"])
+            self._report(trial, original.intermediate_values)
+        self.study.tell(trial, None if pruned else original.values, state=original.state)
+
+    def _report(self, trial: Trial, readings: Mapping[int, float]) -> None:
+        """Tell Optuna's samplers of readings at rungs, which it allows with one objective alone."""
+        if len(self.study.directions) == 1:
+            for steps, value in readings.items():
+                trial.report(value, steps)
 
     def constrain(self, trial: Trial, excess: Mapping[str, float]) -> None:
         """Keep by how much each limit is exceeded, at most 0 where it holds.

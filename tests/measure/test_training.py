@@ -205,6 +205,55 @@ def test_with_a_running_mean_its_weights_and_buffers_are_kept(patches, decay):
     assert not are_equal(weights_of(network), seen[-1])
 
 
+EVERY_RANDOMNESS = {
+    "augmentation": Augmentation(min_crop_area=0.5, randaugment_ops=1, mixup_alpha=0.2, cutmix_alpha=1.0)
+}
+
+
+@pytest.mark.parametrize("changes", [{}, {"ema_decay": 0.9}, EVERY_RANDOMNESS], ids=["plain", "ema", "augmentation"])
+def test_a_training_that_passes_its_rungs_ends_bit_for_bit_as_one_without(patches, changes):
+    config = TrainConfig(steps=6, batch_size=16, **changes)
+    asked, weights = [], []
+
+    def read(steps: int, network: nn.Module) -> bool:
+        asked.append((steps, evaluate(network, patches.val, image_size=SIZE).num_images))
+        torch.rand(7)  # even a reading that draws does not move the training
+        return True
+
+    for keys in ({}, {"rungs": (2, 4, 6), "keep_on": read}):
+        network = new_network(dropout=0.2, drop_path=0.2)
+        info = fit(network, patches.train, config, image_size=SIZE, **keys)
+        weights.append(weights_of(network))
+        assert info.steps == 6
+    assert are_equal(*weights)
+    assert asked == [(2, len(patches.val)), (4, len(patches.val))]  # nothing is left to stop at the last step
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_a_training_that_is_stopped_keeps_the_network_that_was_read_and_tells_its_steps(patches, ema_decay):
+    read, told = [], []
+
+    def stop_at_the_second(steps: int, network: nn.Module) -> bool:
+        read.append(weights_of(network))
+        return steps < 4
+
+    network = new_network()
+    config = TrainConfig(steps=9, batch_size=16, ema_decay=ema_decay)
+    info = fit(
+        network,
+        patches.train,
+        config,
+        image_size=SIZE,
+        on_step=lambda step, _: told.append(step),
+        rungs=(2, 4, 8),
+        keep_on=stop_at_the_second,
+    )
+    assert info.steps == 4
+    assert told == [1, 2, 3, 4]
+    assert are_equal(weights_of(network), read[1])
+    assert not are_equal(*read)
+
+
 def take_one_sgd_step(data: ImageData, **changes: Any) -> float:
     """Return the length of one step of plain gradient descent with a learning rate of 1."""
     network = new_network()

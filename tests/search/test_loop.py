@@ -17,7 +17,9 @@ from scalesearch.arch import ArchSpec, SearchSpace, network_cost
 from scalesearch.arch.budget import Budget, min_cost
 from scalesearch.errors import ConfigError, SpaceError, StudyError
 from scalesearch.measure.scores import Job
+from scalesearch.measure.training import TrainConfig
 from scalesearch.search import SearchConfig, SearchResult, loop, run_search
+from scalesearch.search.rungs import PrunerConfig, Rungs
 from scalesearch.search.samplers import SAMPLERS
 from scalesearch.study.executor import Executor
 from scalesearch.study.store import Record, load_records
@@ -99,7 +101,7 @@ def test_every_sampler_runs_its_trials_within_the_budget(tmp_path: Path, sampler
     executor = FormulaExecutor(num_workers=2)
     budget = Budget(macs=MEDIAN_MACS)
     result = search(tmp_path, executor, sampler=sampler, trials=15, budget=budget)
-    assert result.num_trained == len(executor.submitted) == 15
+    assert result.num_scored == len(executor.submitted) == 15
     assert len({arch.arch_id for arch in executor.archs}) == 15
     assert all(macs_of(arch) <= MEDIAN_MACS for arch in executor.archs)
     assert executor.closed
@@ -115,14 +117,14 @@ def test_tpe_finds_better_than_the_best_of_random_networks(tmp_path: Path) -> No
     everything = sorted(worth(Job(arch, 0, None, None)) for arch in set(all_archs(WIDE)))  # type: ignore[arg-type]
     result = search(tmp_path, sampler="tpe", objective="accuracy", trials=30)
     # thirty random networks reach this rank on average
-    assert result.val_top1 >= everything[len(everything) * 30 // 31]
+    assert result.worth >= everything[len(everything) * 30 // 31]
 
 
 def test_the_base_is_the_best_network_within_the_budget_and_is_written(tmp_path: Path) -> None:
     executor = FormulaExecutor()
     result = search(tmp_path, executor, trials=12, budget=Budget(macs=MEDIAN_MACS))
     best = max((job for _, job in executor.submitted), key=worth)
-    assert result.val_top1 == worth(best)
+    assert result.worth == worth(best)
     assert result.cost == network_cost(result.base, num_classes=NUM_CLASSES)
     assert result.cost.macs <= MEDIAN_MACS
     assert ArchSpec.load(tmp_path / "mine" / "base.yaml") == result.base
@@ -162,11 +164,11 @@ def test_the_study_is_told_the_values_of_its_objective(
         assert trial.values == pytest.approx(values(top1, macs))
     best = max(trials, key=lambda trial: trial.values[0])
     assert result.base.arch_id == best.user_attrs["arch_id"]
-    assert result.val_top1 == best.user_attrs["score"]["val_top1"]
+    assert result.worth == best.user_attrs["score"]["val_top1"]
 
 
 def test_a_network_over_budget_is_told_worst_values_and_its_excess(tmp_path: Path) -> None:
-    search(tmp_path, trials=6, budget=Budget(macs=MEDIAN_MACS))
+    search(tmp_path, trials=6, budget=Budget(macs=MEDIAN_MACS), sampler="random")
     over = [trial for trial in read_record(tmp_path).trials if trial.user_attrs.get("state") == "INFEASIBLE"]
     assert over
     for trial in over:
@@ -181,7 +183,7 @@ def test_an_exhausted_space_ends_the_search_by_itself_and_no_network_is_trained_
     monkeypatch.setattr(loop, "_MOST_FREE", 40)
     executor = FormulaExecutor()
     result = search(tmp_path, executor, space=NARROW, sampler="random", trials=50)
-    assert result.num_trained == len(executor.submitted) == 3
+    assert result.num_scored == len(executor.submitted) == 3
     assert set(executor.archs) == set(all_archs(NARROW))
     assert "space exhausted" in capsys.readouterr().err
     trials = read_record(tmp_path).trials
@@ -212,7 +214,7 @@ def test_a_failed_training_is_recorded_and_the_search_goes_on(tmp_path: Path) ->
     executor = FormulaExecutor(lambda job: abs(fail_at_kernel_5(job)))
     result = search(tmp_path, executor, trials=10)
     trials = read_record(tmp_path).trials
-    failed = [trial for trial in trials if trial.state.name == "FAIL"]
+    failed = [trial for trial in trials if trial.state.name == "FAIL" and "state" not in trial.user_attrs]
     assert failed
     assert {trial.user_attrs["reason"] for trial in failed} == {"ZeroDivisionError: float division by zero"}
     assert {trial.user_attrs["traceback"] for trial in failed} == {"Traceback: in the formula"}
@@ -223,7 +225,7 @@ def test_a_failed_training_is_recorded_and_the_search_goes_on(tmp_path: Path) ->
 def test_when_every_training_fails_the_sentence_gives_the_first_reason(tmp_path: Path) -> None:
     with pytest.raises(
         StudyError,
-        match=r"^study mine: no network was trained; trial 0 failed: ZeroDivisionError: float division by zero$",
+        match=r"^study mine: no network was scored; trial 0 failed: ZeroDivisionError: float division by zero$",
     ):
         search(tmp_path, FormulaExecutor(lambda job: 1.0 / 0.0), trials=3)
     assert (read_trials(tmp_path).state == "FAILED").sum() == 3
@@ -238,7 +240,7 @@ def test_a_budget_no_network_meets_is_refused_with_the_cheapest_cost_before_a_st
     assert not (tmp_path / "mine" / "study.db").exists()
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2"])
+@pytest.mark.parametrize("sampler", ["predictor", "tpe", "nsga2"])
 def test_a_study_that_goes_on_is_the_study_that_was_never_stopped(tmp_path: Path, sampler: str) -> None:
     once, twice = tmp_path / "once", tmp_path / "twice"
     for folder in (once, twice):
@@ -250,7 +252,7 @@ def test_a_study_that_goes_on_is_the_study_that_was_never_stopped(tmp_path: Path
     resumed = search(twice, second, trials=14, **keys)
     assert proposals(twice) == proposals(once)
     assert len(second.submitted) == 9
-    assert (resumed.base, resumed.val_top1, resumed.num_trained) == (whole.base, whole.val_top1, 14)
+    assert (resumed.base, resumed.worth, resumed.num_scored) == (whole.base, whole.worth, 14)
 
 
 def test_a_finished_study_run_again_trains_nothing_and_says_the_same(tmp_path: Path) -> None:
@@ -296,6 +298,109 @@ def test_a_stopped_study_that_goes_on_proposes_what_it_would_have(tmp_path: Path
     assert proposals(stopped) == proposals(once)
 
 
+RUNGS = {"pruner": PrunerConfig(method="asha", grace=2), "train": TrainConfig(steps=9, batch_size=11)}  # at 1 and 3
+
+
+def readings(folder: Path) -> list[tuple[Any, ...]]:
+    """Return what each trial read at its rungs, where it was stopped and how it ended."""
+    kept = ("rung_values", "rung", "values", "arch_id")
+    return [(trial.state, *map(trial.user_attrs.get, kept)) for trial in read_record(folder).trials]
+
+
+@pytest.mark.parametrize(("sampler", "objective"), [*((sampler, "front") for sampler in SAMPLERS), ("tpe", "accuracy")])
+def test_candidates_are_stopped_at_rungs_and_recorded_with_what_they_read(
+    tmp_path: Path, sampler: str, objective: str
+) -> None:
+    executor = FormulaExecutor(num_workers=2)
+    result = search(tmp_path, executor, trials=16, sampler=sampler, objective=objective, **RUNGS)
+    trials = [trial for trial in read_record(tmp_path).trials if "state" not in trial.user_attrs]
+    pruned = [trial for trial in trials if trial.state.name == "PRUNED"]
+    assert len(trials) == result.num_scored == 16  # those that were stopped are trials too
+    assert 3 <= len(pruned) <= 13
+    full = {trial.number: worth(job) for trial in trials for key, job in executor.submitted if key == trial.number}
+    for trial in trials:
+        attributes = trial.user_attrs
+        steps = [1, 3] if trial not in pruned else [1, 3][: attributes["rung"] + 1]
+        assert attributes["rung_values"] == [[step, full[trial.number] * (step / 9)] for step in steps]
+        assert attributes["score"]["steps"] == (steps[-1] if trial in pruned else 9)
+    for trial in pruned:
+        last = trial.user_attrs["rung_values"][-1][1]
+        assert trial.user_attrs["values"] == [last, trial.user_attrs["macs"]][: 2 if objective == "front" else 1]
+    assert not {trial.user_attrs["arch_id"] for trial in pruned} & {result.base.arch_id}
+    assert list((tmp_path / "mine" / "checkpoints").iterdir()) == [result.checkpoint]
+    assert sorted(read_trials(tmp_path).rung.dropna()) == sorted(trial.user_attrs["rung"] for trial in pruned)
+
+
+def test_those_stopped_are_the_ones_that_the_rungs_say(tmp_path: Path) -> None:
+    executor = FormulaExecutor(num_workers=3)
+    search(tmp_path, executor, trials=16, **RUNGS)
+    jobs, rungs = dict(executor.submitted), Rungs(RUNGS["pruner"], 9, ("maximize", "minimize"))  # type: ignore[arg-type]
+    assert {job.rungs for job in jobs.values()} == {(1, 3)}
+    for number, rung, goes_on in executor.answers:
+        steps = (1, 3)[rung]
+        rungs.record(number, steps, [worth(jobs[number]) * (steps / 9), macs_of(jobs[number].arch)])
+        assert rungs.keeps_on(number, steps) is goes_on
+
+
+def test_hyperbands_candidates_have_the_rungs_of_their_brackets(tmp_path: Path) -> None:
+    executor = FormulaExecutor()
+    keys = {**RUNGS, "pruner": PrunerConfig(method="hyperband")}
+    search(tmp_path, executor, trials=12, **keys)
+    assert {job.rungs for _, job in executor.submitted} == {(1, 3), (3,), ()}
+
+
+def test_without_a_pruner_no_candidate_is_read_before_its_end(tmp_path: Path) -> None:
+    executor = FormulaExecutor()
+    search(tmp_path, executor, trials=4, train=RUNGS["train"])
+    assert executor.answers == []
+    assert {job.rungs for _, job in executor.submitted} == {()}
+
+
+@pytest.mark.parametrize("last", [9, 14])
+def test_a_study_with_rungs_that_was_stopped_decides_as_one_that_was_not(tmp_path: Path, last: int) -> None:
+    once, stopped = tmp_path / "once", tmp_path / "stopped"
+    for folder in (once, stopped):
+        folder.mkdir()
+    search(once, trials=12, **RUNGS)
+    with pytest.raises(KeyboardInterrupt):
+        search(stopped, FormulaExecutor(last=last), trials=12, **RUNGS)
+    search(stopped, trials=12, **RUNGS)
+    assert proposals(stopped) == proposals(once)
+    assert readings(stopped) == readings(once)
+
+
+def test_what_was_decided_at_a_rung_stands_when_a_trial_is_taken_up_again(tmp_path: Path) -> None:
+    keys = {**RUNGS, "pruner": PrunerConfig(method="asha", grace=1), "sampler": "random", "seed": 1}
+    first = FormulaExecutor(num_workers=4, last=16)
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path, first, trials=12, **keys)
+    running = {trial.number for trial in read_record(tmp_path).unfinished()}
+    decided = {(number, rung): goes_on for number, rung, goes_on in first.answers if number in running}
+    assert set(decided.values()) == {True, False}, "choose another seed: nothing was decided both ways"
+    again = FormulaExecutor(num_workers=4)
+    search(tmp_path, again, trials=12, **keys)
+    answers = {(number, rung): goes_on for number, rung, goes_on in again.answers}
+    assert {key: answers[key] for key in decided} == decided
+
+
+def test_no_candidate_begins_when_the_steps_are_spent_earlier_runs_included(tmp_path: Path) -> None:
+    train = TrainConfig(steps=9, batch_size=11)
+    search(tmp_path, trials=100, max_steps=30, train=train)
+    assert (read_trials(tmp_path).state == "COMPLETE").sum() == 4  # the fourth began at 27 steps
+    idle = FormulaExecutor()
+    search(tmp_path, idle, trials=100, max_steps=36, train=train)
+    assert idle.submitted == []
+    search(tmp_path, idle, trials=5, max_steps=1000, train=train)
+    assert len(idle.submitted) == 1
+
+
+def test_steps_that_were_not_trained_are_not_spent(tmp_path: Path) -> None:
+    search(tmp_path, trials=100, max_steps=60, **RUNGS)
+    steps = read_trials(tmp_path).steps
+    assert steps.iloc[:-1].sum() < 60 <= steps.sum()
+    assert steps.count() > 7  # what 60 steps train to the end
+
+
 def test_a_checkpoint_that_a_killed_driver_did_not_put_in_its_place_is_put_there(tmp_path: Path) -> None:
     result = search(tmp_path, trials=5)
     best = next(t for t in read_record(tmp_path).trials if t.user_attrs["arch_id"] == result.base.arch_id)
@@ -314,6 +419,7 @@ def test_a_checkpoint_that_a_killed_driver_did_not_put_in_its_place_is_put_there
         ({"budget": Budget(macs=1e9)}, r'budget\.macs "inf", got "1000000000\.0"'),
         ({"objective": "accuracy"}, r"directions \[.*\], got \[.*\]"),
         ({"space": NARROW}, r"space\.head_channels\.0 32, got 16"),
+        ({"pruner": PrunerConfig(method="asha")}, r'pruner null, got \{"method": "asha", .*'),
     ],
 )
 def test_a_study_begun_with_something_else_is_refused_and_its_base_stays(
@@ -327,6 +433,16 @@ def test_a_study_begun_with_something_else_is_refused_and_its_base_stays(
     assert idle.submitted == []
     assert ArchSpec.load(tmp_path / "mine" / "base.yaml") == result.base
     assert (tmp_path / "mine" / "config.yaml").read_text() == config
+
+
+def test_a_study_begun_with_a_pruner_is_refused_another(tmp_path: Path) -> None:
+    search(tmp_path, trials=2, **RUNGS)
+    for pruner, difference in (
+        (PrunerConfig(method="asha", grace=2, eta=4), r"pruner\.eta 3, got 4"),
+        (PrunerConfig(), r"pruner \{.*\}, got null"),
+    ):
+        with pytest.raises(StudyError, match=f"^study mine, part search, was begun with {difference};"):
+            search(tmp_path, **{**RUNGS, "pruner": pruner})
 
 
 def test_the_image_size_asked_for_is_that_of_every_candidate(tmp_path: Path) -> None:
@@ -349,7 +465,8 @@ def test_every_candidate_has_the_same_seed_and_data(tmp_path: Path) -> None:
     ("changes", "sentence"),
     [
         ({"trials": 0}, "trials must be at least 1, got 0"),
-        ({"sampler": "cma"}, "sampler must be one of random, tpe, nsga2, gp, got 'cma'"),
+        ({"max_steps": 0}, "max_steps must be at least 1, got 0"),
+        ({"sampler": "cma"}, "sampler must be one of predictor, random, tpe, nsga2, gp, got 'cma'"),
         ({"objective": "speed"}, "objective must be one of front, reward, accuracy, got 'speed'"),
         (
             {"objective": "reward"},

@@ -12,10 +12,11 @@ import time
 import torch
 
 from scalesearch.measure.scores import Job, Score
+from scalesearch.measure.scores.brief import Watcher
 from scalesearch.measure.training import OnStep
 
 
-def new_score(val_top1: float, **changes: float) -> Score:
+def new_score(val_top1: float, **changes: float | bool) -> Score:
     measured = {"val_loss": 1.0, "test_top1": math.nan, "latency_ms": 1.0, "train_seconds": 1.0, "steps": 1} | changes
     return Score(val_top1=val_top1, **measured)  # type: ignore[arg-type]
 
@@ -63,6 +64,22 @@ def return_what_cannot_be_sent(job: Job, on_step: OnStep) -> Score:
 
 def fail_if_odd(job: Job, on_step: OnStep) -> Score:
     return be_killed(job, on_step) if job.seed % 2 else tell_the_seed(job, on_step)
+
+
+def lose_a_pipe(job: Job, on_step: OnStep) -> Score:
+    raise BrokenPipeError("of its own")
+
+
+def climb(job: Job, watcher: Watcher) -> Score:
+    for rung, steps in enumerate(job.rungs):
+        if not watcher.reached(rung, steps, steps / 100):
+            return new_score(steps / 100, steps=steps, stopped=True)
+    return new_score(1.0, steps=100)
+
+
+def wait_at_a_rung(job: Job, watcher: Watcher) -> Score:
+    watcher.reached(0, os.getpid(), 0.5)  # tells the driver which process to look for
+    raise AssertionError("nobody was to answer")
 
 
 def run_for_ever(job: Job, on_step: OnStep) -> Score:

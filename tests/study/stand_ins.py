@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ from sqlalchemy import Engine, event
 
 from scalesearch.arch import ArchSpec, network_cost
 from scalesearch.data import DataConfig
-from scalesearch.measure.scores import Job
+from scalesearch.measure.scores import Job, Score
 from scalesearch.measure.training import TrainConfig
-from scalesearch.study.executor import Event, Failed, Scored, Stepped
+from scalesearch.study.executor import Event, Failed, Reached, Scored, Stepped
 from tests.study.jobs import new_score
 
 TINY_DATA = DataConfig(patches_per_class=2, eval_patches_per_class=1, stored_size=16)
@@ -34,20 +35,54 @@ def worth(job: Job) -> float:
     return size / (size + 100) + job.seed * 1e-4
 
 
+@dataclass
+class _Running:
+    """A job, the rung it comes to next, and whether it was told to stop there."""
+
+    job: Job
+    rung: int = 0
+    stopped: bool = False
+
+    @property
+    def is_at_a_rung(self) -> bool:
+        return self.rung < len(self.job.rungs) and not self.stopped
+
+    @property
+    def steps(self) -> int:
+        return self.job.rungs[self.rung] if self.rung < len(self.job.rungs) else num_steps(self.job)
+
+
+def num_steps(job: Job) -> int:
+    assert job.train.steps is not None
+    return job.train.steps
+
+
+def _score(running: _Running, val_top1: float) -> Score:
+    job = running.job
+    if job.checkpoint is not None and not running.stopped:
+        job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        job.checkpoint.write_text(job.arch.arch_id, encoding="ascii")
+    latency_ms = network_cost(job.arch).macs / 1e6
+    return new_score(val_top1, latency_ms=latency_ms, steps=running.steps, stopped=running.stopped)
+
+
 class FormulaExecutor:
-    """Ends the oldest job at each ``wait``.
+    """At each ``wait`` the oldest job reaches its next rung, where it has one, or ends.
+
+    At a rung a job reads its final accuracy times the share of the steps done, so a rung ranks as the end does.
 
     Args:
         formula: The accuracy of a job; an error it raises is the job's failure.
         num_workers: Jobs at once.
-        last: The jobs that may end; then ``KeyboardInterrupt``, as when a person stops the driver.
+        last: The rungs and ends that may come; then ``KeyboardInterrupt``, as when a person stops the driver.
     """
 
     def __init__(self, formula: Formula = worth, num_workers: int = 1, last: int = 1_000_000) -> None:
         self.num_workers, self._formula, self._left = num_workers, formula, last
         self.submitted: list[tuple[int, Job]] = []
+        self.answers: list[tuple[int, int, bool]] = []
         self.closed = False
-        self._running: dict[int, Job] = {}
+        self._running: dict[int, _Running] = {}
 
     @property
     def archs(self) -> list[ArchSpec]:
@@ -56,22 +91,29 @@ class FormulaExecutor:
     def submit(self, key: int, job: Job) -> None:
         assert len(self._running) < self.num_workers
         self.submitted.append((key, job))
-        self._running[key] = job
+        self._running[key] = _Running(job)
 
     def wait(self) -> list[Event]:
         if not self._left:
             raise KeyboardInterrupt
         self._left -= 1
         key = next(iter(self._running))
-        job = self._running.pop(key)
+        running = self._running.pop(key)
         try:
-            score = new_score(self._formula(job), latency_ms=network_cost(job.arch).macs / 1e6)
+            val_top1 = self._formula(running.job) * (running.steps / num_steps(running.job))
         except ArithmeticError as error:
             return [Failed(key, f"{type(error).__name__}: {error}", "Traceback: in the formula")]
-        if job.checkpoint is not None:
-            job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            job.checkpoint.write_text(job.arch.arch_id, encoding="ascii")
-        return [Stepped(key, 1, 1), Scored(key, score)]
+        if running.is_at_a_rung:
+            self._running[key] = running  # behind the others, as if they ran side by side
+            return [Reached(key, running.rung, running.steps, val_top1)]
+        return [Stepped(key, running.steps, num_steps(running.job)), Scored(key, _score(running, val_top1))]
+
+    def answer(self, key: int, goes_on: bool) -> None:
+        running = self._running[key]
+        assert running.is_at_a_rung
+        self.answers.append((key, running.rung, goes_on))
+        running.rung += goes_on
+        running.stopped = not goes_on
 
     def close(self) -> None:
         self.closed = True

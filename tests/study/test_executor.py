@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,9 +17,10 @@ from scalesearch.arch import ArchSpec
 from scalesearch.data import DataConfig
 from scalesearch.measure.scores import Job, Score
 from scalesearch.measure.training import TrainConfig
-from scalesearch.study.executor import Event, Failed, LocalExecutor, Run, Scored, Stepped
+from scalesearch.study.executor import Event, Failed, LocalExecutor, Reached, Run, Scored, Stepped
 from tests.study import jobs
 
+REPO = Path(__file__).resolve().parents[2]
 JOB = Job(
     arch=ArchSpec.from_blocks(["ds_r1_k3_s2_c8"], stem_channels=8, head_channels=16, image_size=16, stem_stride=1),
     seed=7,
@@ -91,6 +93,7 @@ def test_the_real_score_arrives_from_its_process(start: Callable[..., LocalExecu
     ("run", "reason", "traceback"),
     [
         (jobs.raise_an_error, "RuntimeError: seed 7 is unlucky", "in raise_an_error"),
+        (jobs.lose_a_pipe, "BrokenPipeError: of its own", "in lose_a_pipe"),
         (jobs.run_out_of_memory, "out of memory", "in run_out_of_memory"),
         (jobs.exit_hard, "the worker process ended with exit code 3 before it gave a score", ""),
         (jobs.exit_softly, "the worker process ended with exit code 4 before it gave a score", ""),
@@ -128,6 +131,14 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def has_ended(pid: int) -> bool:
+    for _ in range(100):
+        if not is_running(pid):
+            return True
+        time.sleep(0.1)  # the fork server reaps it
+    return False
+
+
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
 def test_closing_ends_the_processes_that_run() -> None:
     executor = LocalExecutor(2, run=jobs.run_for_ever)
@@ -138,12 +149,95 @@ def test_closing_ends_the_processes_that_run() -> None:
         pids |= {event.key: event.steps for event in executor.wait() if isinstance(event, Stepped)}
     assert all(map(is_running, pids.values()))
     executor.close()
-    for _ in range(100):
-        if not any(map(is_running, pids.values())):
-            break
-        time.sleep(0.1)  # the fork server reaps them
-    assert not any(map(is_running, pids.values()))
+    assert all(map(has_ended, pids.values()))
     executor.close()  # a second time does no harm
+
+
+def climb(executor: LocalExecutor, answers: dict[int, list[bool]]) -> list[Event]:
+    """Run a job for each key, answer it in turn, and return all events."""
+    for key in answers:
+        executor.submit(key, replace(JOB, rungs=(10, 30)))
+    events: list[Event] = []
+    while sum(isinstance(event, (Scored, Failed)) for event in events) < len(answers):
+        news = executor.wait()
+        for event in news:
+            if isinstance(event, Reached):
+                executor.answer(event.key, answers[event.key].pop(0))
+        events += news
+    return events
+
+
+@pytest.mark.parametrize(
+    ("answers", "readings", "end"),
+    [
+        ([False], [Reached(1, 0, 10, 0.1)], jobs.new_score(0.1, steps=10, stopped=True)),
+        ([True, False], [Reached(1, 0, 10, 0.1), Reached(1, 1, 30, 0.3)], jobs.new_score(0.3, steps=30, stopped=True)),
+        ([True, True], [Reached(1, 0, 10, 0.1), Reached(1, 1, 30, 0.3)], jobs.new_score(1.0, steps=100)),
+    ],
+)
+def test_a_job_waits_at_a_rung_and_does_as_it_is_told(
+    start: Callable[..., LocalExecutor], answers: list[bool], readings: list[Event], end: Score
+) -> None:
+    *reached, last = climb(start(jobs.climb), {1: answers})
+    assert reached == readings
+    assert isinstance(last, Scored)
+    assert (last.score.val_top1, last.score.steps, last.score.stopped) == (end.val_top1, end.steps, end.stopped)
+
+
+def test_an_answer_reaches_the_job_it_is_for(start: Callable[..., LocalExecutor]) -> None:
+    events = climb(start(jobs.climb, num_workers=2), {1: [False], 2: [True, True]})
+    assert {event.key: event.score.stopped for event in events if isinstance(event, Scored)} == {1: True, 2: False}
+
+
+def reach_a_rung(executor: LocalExecutor) -> int:
+    """Submit a job and return the id of its process, which waits at a rung by then."""
+    executor.submit(1, JOB)
+    (event,) = executor.wait()
+    assert isinstance(event, Reached)
+    return event.steps
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_closing_ends_a_job_that_waits_at_a_rung(start: Callable[..., LocalExecutor]) -> None:
+    executor = start(jobs.wait_at_a_rung)
+    pid = reach_a_rung(executor)
+    assert is_running(pid)
+    executor.close()
+    assert has_ended(pid)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_job_that_dies_at_a_rung_is_a_failure_and_the_answer_to_it_is_lost(
+    start: Callable[..., LocalExecutor],
+) -> None:
+    executor = start(jobs.wait_at_a_rung)
+    pid = reach_a_rung(executor)
+    os.kill(pid, signal.SIGKILL)
+    assert has_ended(pid)
+    executor.answer(1, True)
+    (event,) = executor.wait()
+    assert isinstance(event, Failed)
+    assert event.reason.startswith("the worker process was ended by SIGKILL")
+
+
+DEAD_DRIVER = """
+import os
+from tests.study import jobs
+from tests.study.test_executor import JOB, LocalExecutor, reach_a_rung
+
+print(reach_a_rung(LocalExecutor(1, run=jobs.wait_at_a_rung)), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")
+def test_a_job_that_waits_at_a_rung_ends_when_its_driver_dies() -> None:
+    # the worker holds the pipe of standard output too: were it to hang, this would time out
+    done = subprocess.run(
+        [sys.executable, "-c", DEAD_DRIVER], cwd=REPO, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert has_ended(int(done.stdout))
+    assert done.stderr == ""  # quietly: there is nobody left to tell
 
 
 UNGUARDED = """
@@ -160,7 +254,7 @@ result = run_search(
         train=TrainConfig(steps=1, batch_size=11),
     )
 )
-print(result.num_trained)
+print(result.num_scored)
 """
 
 SPACE = """

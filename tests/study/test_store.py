@@ -84,6 +84,53 @@ def test_a_duplicate_is_told_what_its_original_was_told_and_which_it_is(record: 
     assert [copy.user_attrs["duplicate_of"] for copy in copies] == [0, 1]
 
 
+def climb(record: Record, *, num_rungs: int, values: list[float]) -> Trial:
+    """Return a running trial that goes on at all its rungs but the last."""
+    asked = ask(record)
+    for rung in range(num_rungs):
+        goes_on = rung < num_rungs - 1
+        record.reach(asked, rung, 10 * 3**rung, 0.1 + rung / 10, values, goes_on=goes_on)
+    return asked
+
+
+def test_a_reading_is_in_the_record_while_its_trial_runs(tmp_path: Path, record: Record) -> None:
+    climb(record, num_rungs=2, values=[0.2, 7.0])
+    (trial,) = open_record(tmp_path).unfinished()
+    assert trial.user_attrs["rung_values"] == [[10, 0.1], [30, 0.2]]
+    assert trial.user_attrs["rung"] == 1
+
+
+def test_a_pruned_trial_keeps_its_values_its_score_and_the_rung_at_which_it_ended(record: Record) -> None:
+    asked = climb(record, num_rungs=2, values=[0.2, 7.0])
+    record.prune(asked, [0.2, 7.0], new_score(0.2, steps=30, stopped=True))
+    (trial,) = record.trials
+    assert (trial.state, trial.values) == (TrialState.PRUNED, None)  # Optuna: no values with several objectives
+    assert trial.user_attrs["values"] == [0.2, 7.0]
+    row = record.frame().iloc[0]
+    assert (row.state, row.rung, row.steps, row.val_top1) == ("PRUNED", 1, 30, 0.2)
+
+
+def test_with_one_objective_optuna_knows_what_a_pruned_trial_and_its_duplicate_read(tmp_path: Path) -> None:
+    record = open_record(tmp_path, directions=["maximize"], metric_names=["val_top1"])
+    asked = climb(record, num_rungs=2, values=[0.2])
+    record.prune(asked, [0.2], new_score(0.2, steps=30, stopped=True))
+    record.repeat(ask(record), record.trials[0])
+    pruned, copied = record.trials
+    assert [state_of(trial) for trial in record.trials] == ["PRUNED", "DUPLICATE"]
+    for trial in (pruned, copied):
+        assert (trial.state, trial.value) == (TrialState.PRUNED, 0.2)
+        assert trial.intermediate_values == {10: 0.2, 30: 0.2}
+    assert "rung_values" not in copied.user_attrs  # it reached no rung itself
+
+
+def test_a_duplicate_of_a_pruned_trial_is_pruned_with_the_same_values(record: Record) -> None:
+    record.prune(climb(record, num_rungs=1, values=[0.1, 7.0]), [0.1, 7.0], new_score(0.1, stopped=True))
+    record.repeat(ask(record), record.trials[0])
+    copied = record.trials[1]
+    assert (state_of(copied), copied.state) == ("DUPLICATE", TrialState.PRUNED)
+    assert copied.user_attrs["values"] == [0.1, 7.0]
+
+
 def test_the_table_has_a_row_a_trial_and_the_columns_in_order(record: Record) -> None:
     fill(record)
     frame = record.frame()

@@ -1,21 +1,36 @@
-"""Brief training, then the accuracy on the search-val split."""
+"""Brief training, then the accuracy on the search-val split; on the way it may be stopped at a rung."""
 
 from __future__ import annotations
 
-import math
+from typing import Protocol
 
 import torch
-from safetensors.torch import save_model
+from torch import nn
 
-from scalesearch.data import load_data
-from scalesearch.measure.profiling import profile_latency
+from scalesearch.data import Split, load_data
 from scalesearch.measure.scores.job import Job, Score
-from scalesearch.measure.training import OnStep, evaluate, fit
+from scalesearch.measure.scores.reading import as_accuracy, read_accuracy, read_latency, save_weights
+from scalesearch.measure.training import EvalInfo, evaluate, fit
 from scalesearch.nn import build_network
 
 
-def brief_score(job: Job, on_step: OnStep | None = None) -> Score:
+class Watcher(Protocol):
+    """Follows the scoring of a candidate; to a score that has no rungs it is an ``OnStep``."""
+
+    def __call__(self, steps: int, num_steps: int) -> None:
+        """Take note of the steps done and the steps in all."""
+        ...
+
+    def reached(self, rung: int, steps: int, val_top1: float) -> bool:
+        """Take note of what was read at a rung, counted from 0, and say whether the training goes on."""
+        ...
+
+
+def brief_score(job: Job, watcher: Watcher | None = None) -> Score:
     """Build, train and evaluate one candidate.
+
+    Without a watcher nobody can be asked, and the training passes the job's rungs unread. One that is stopped writes
+    no checkpoint and does not read the test split.
 
     Raises:
         DivergenceError: The loss is not finite.
@@ -24,19 +39,35 @@ def brief_score(job: Job, on_step: OnStep | None = None) -> Score:
     torch.manual_seed(job.seed)
     network = build_network(job.arch, data.num_classes, dropout=job.train.dropout, drop_path=job.train.drop_path)
     size, device = job.arch.image_size, job.device
-    fitted = fit(network, data.train, job.train, image_size=size, device=device, on_step=on_step)
-    val = evaluate(network, data.val, image_size=size, device=device)
-    test_top1 = evaluate(network, data.test, image_size=size, device=device).top1 if job.reads_test else math.nan
-    latency = profile_latency(network, size, repeats=20, device=device, num_threads=1)
-    if job.checkpoint is not None:
-        job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        save_model(network.to("cpu", memory_format=torch.contiguous_format), str(job.checkpoint))  # type: ignore[call-overload]
+    ladder = None if watcher is None else _Ladder(job, data.val, watcher)
+    fitted = fit(
+        network, data.train, job.train, image_size=size, device=device, on_step=watcher, rungs=job.rungs, keep_on=ladder
+    )
+    stopped = None if ladder is None else ladder.stopped
+    accuracy = as_accuracy(stopped) if stopped else read_accuracy(network, data, job)
+    latency = read_latency(network, job)
+    if stopped is None:
+        save_weights(network, job)
     return Score(
-        val_top1=val.top1,
-        val_loss=val.loss,
-        test_top1=test_top1,
-        latency_ms=latency.p50_ms,
-        latency_p90_ms=latency.p90_ms,
+        **accuracy,
+        **latency,
         train_seconds=fitted.train_seconds,
         steps=fitted.steps,
+        stopped=stopped is not None,
     )
+
+
+class _Ladder:
+    """Reads a network at each rung on all of the search-val split, and asks the watcher; a ``KeepOn``."""
+
+    def __init__(self, job: Job, val: Split, watcher: Watcher) -> None:
+        self._job, self._val, self._watcher = job, val, watcher
+        self.stopped: EvalInfo | None = None
+        """The reading at which the training was told to stop."""
+
+    def __call__(self, steps: int, network: nn.Module) -> bool:
+        reading = evaluate(network, self._val, image_size=self._job.arch.image_size, device=self._job.device)
+        goes_on = self._watcher.reached(self._job.rungs.index(steps), steps, reading.top1)
+        if not goes_on:
+            self.stopped = reading
+        return goes_on

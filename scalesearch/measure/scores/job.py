@@ -30,6 +30,8 @@ class Job:
         device: ``cpu`` or ``cuda``.
         checkpoint: File to which the trained weights are written; None keeps none.
         reads_test: Whether the test split is scored as well: for final networks alone, never in a search.
+        latency_batch_size: Images a pass, for the latency that is read with the score.
+        rungs: Steps at which the training is read on the search-val split and may be stopped.
     """
 
     arch: ArchSpec
@@ -41,14 +43,17 @@ class Job:
     device: str = "cpu"
     checkpoint: Path | None = None
     reads_test: bool = False
+    latency_batch_size: int = 1
+    rungs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """What was measured; accuracies are top-1 in [0, 1], and what was not measured is NaN.
 
-    ``latency_ms`` is the median of single-image passes on one thread, taken in the process that trained, while
-    others may have been training beside it: a reading to rank by, not to quote.
+    ``latency_ms`` (the median) and ``latency_p90_ms`` are of passes on one thread, taken in the process that trained,
+    while others may have been training beside it: a reading to rank by, not to quote. A training that was ``stopped``
+    at a rung has that rung's accuracy, after ``steps``.
     """
 
     val_top1: float = math.nan
@@ -59,6 +64,7 @@ class Score:
     train_seconds: float = 0.0
     steps: int = 0
     proxy: float = math.nan
+    stopped: bool = False
 
     @property
     def worth(self) -> float:
@@ -66,5 +72,5 @@ class Score:
         return self.val_top1 if math.isnan(self.proxy) else self.proxy
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, without those that were not measured."""
-        return {key: value for key, value in asdict(self).items() if not math.isnan(value)}
+        """Return plain values, without those that were not measured; ``stopped`` is told by the trial's state."""
+        return {key: value for key, value in asdict(self).items() if key != "stopped" and not math.isnan(value)}

@@ -28,6 +28,22 @@ JOB = Job(
 )
 
 
+class Judge:
+    """Follows a scoring and stops it at the rung ``last``."""
+
+    def __init__(self, last: int | None = None) -> None:
+        self.last = last
+        self.steps: list[int] = []
+        self.readings: list[tuple[int, int, float]] = []
+
+    def __call__(self, steps: int, num_steps: int) -> None:
+        self.steps.append(steps)
+
+    def reached(self, rung: int, steps: int, val_top1: float) -> bool:
+        self.readings.append((rung, steps, val_top1))
+        return rung != self.last
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scores") / "new" / "net.safetensors"
@@ -92,3 +108,30 @@ def test_a_diverged_training_is_no_score_and_leaves_no_checkpoint(tmp_path: Path
     with pytest.raises(DivergenceError, match=r"^the loss was"):
         brief_score(replace(JOB, train=hopeless, checkpoint=tmp_path / "net.safetensors"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_candidate_that_passes_its_rungs_has_the_score_of_one_without(score: Score) -> None:
+    judge = Judge()
+    passed = brief_score(replace(JOB, rungs=(1, 3)), judge)
+    assert (passed.val_top1, passed.val_loss, passed.steps) == (score.val_top1, score.val_loss, 4)
+    assert not passed.stopped
+    assert [(rung, steps) for rung, steps, _ in judge.readings] == [(0, 1), (1, 3)]
+    assert judge.steps == [1, 2, 3, 4]
+
+
+def test_a_candidate_that_is_stopped_has_what_it_read_there_and_no_checkpoint(tmp_path: Path) -> None:
+    judge = Judge(last=1)
+    stopped = brief_score(
+        replace(JOB, rungs=(1, 2, 3), checkpoint=tmp_path / "net.safetensors", reads_test=True), judge
+    )
+    assert stopped.stopped
+    assert stopped.steps == 2
+    assert judge.readings[-1] == (1, 2, stopped.val_top1)
+    assert math.isfinite(stopped.val_loss)
+    assert math.isnan(stopped.test_top1)
+    assert list(tmp_path.iterdir()) == []
+    assert "stopped" not in stopped.to_dict()
+
+
+def test_without_anybody_to_ask_the_rungs_are_passed(score: Score) -> None:
+    assert brief_score(replace(JOB, rungs=(1, 3))).val_loss == score.val_loss

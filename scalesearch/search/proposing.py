@@ -1,0 +1,81 @@
+"""Where trials come from: a sampler that learns, or a shortlist that is worked off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from optuna.samplers import RandomSampler
+from optuna.trial import Trial
+
+from scalesearch.arch import ArchSpec, SearchSpace
+from scalesearch.search.knowledge import Knowledge
+from scalesearch.search.samplers import PredictorSampler, build_sampler
+from scalesearch.study.store import Record
+
+
+class Proposer(Protocol):
+    """Asks the study for its next trial."""
+
+    def propose(self, record: Record) -> Trial | None:
+        """Return a new trial; None where there is nothing left to propose."""
+        ...
+
+    def prepare(self, record: Record, number: int) -> None:
+        """Make the sampler ready for the parameters that a trial has not drawn yet."""
+        ...
+
+
+class SamplerProposer:
+    """Proposes by a sampler.
+
+    Args:
+        name: One of ``SAMPLERS``.
+        seed: Of the study.
+        knowledge: What the predictor is told; the other samplers have no use for it.
+    """
+
+    def __init__(self, name: str, seed: int, knowledge: Knowledge) -> None:
+        self._name, self._seed = name, seed
+        self._predictor = PredictorSampler(
+            seed,
+            cost=knowledge.cost if knowledge.has_cost else None,
+            allows=knowledge.allows,
+            canonical=knowledge.canonical,
+            space=knowledge.distributions,
+        )
+
+    def propose(self, record: Record) -> Trial:
+        """Return a new trial."""
+        self.prepare(record, len(record.trials))
+        return record.study.ask()
+
+    def prepare(self, record: Record, number: int) -> None:
+        """Set the study's sampler for the trial ``number``."""
+        predicts = self._name == "predictor"
+        record.study.sampler = self._predictor if predicts else build_sampler(self._name, self._seed, number)
+
+
+class ShortlistProposer:
+    """Proposes the networks of a list, in its order.
+
+    Args:
+        space: That holds them.
+        shortlist: The networks.
+    """
+
+    def __init__(self, space: SearchSpace, shortlist: Sequence[ArchSpec]) -> None:
+        self._space, self._shortlist = space, shortlist
+
+    def propose(self, record: Record) -> Trial | None:
+        """Return a new trial of the next network, None after the last."""
+        number = len(record.trials)
+        if number >= len(self._shortlist):
+            return None
+        self.prepare(record, number)
+        record.study.enqueue_trial(self._space.encode(self._shortlist[number]))
+        return record.study.ask()
+
+    def prepare(self, record: Record, number: int) -> None:
+        """Set a sampler that is never asked: every parameter is given."""
+        record.study.sampler = RandomSampler(seed=number)
