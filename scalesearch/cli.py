@@ -31,6 +31,7 @@ VERBS: dict[str, Command] = {
     "report": commands.report,
     "profile": commands.profile,
     "latency-table": commands.latency_table,
+    "fidelity": commands.fidelity,
 }
 
 _EXAMPLES = {
@@ -41,6 +42,7 @@ _EXAMPLES = {
     "report": "scalesearch report study=mine",
     "profile": "scalesearch profile arch=efficientnet-b4",
     "latency-table": "scalesearch latency-table space=mbconv_small num_classes=10",
+    "fidelity": "scalesearch fidelity study=mine space=mbconv_small budget.macs=5e6 networks=30",
 }
 
 _RUN_KEYS = f"""\

@@ -16,10 +16,14 @@ from scalesearch.arch.reading import read_arch
 from scalesearch.config import ProfileConfig, ReportConfig, RunConfig
 from scalesearch.measure.latency_table import LatencyTableConfig, run_latency_table
 from scalesearch.measure.profiling import ProfileInfo, profile_network
+from scalesearch.report.fidelity import fidelity_info
+from scalesearch.report.plot import save_figure
+from scalesearch.report.plot_fidelity import plot_fidelity
 from scalesearch.report.studies import grid_info, write_report
 from scalesearch.report.summary import noise_sentence
 from scalesearch.scaling import FamilyConfig, ScaleConfig, run_family, run_scaling_grid
 from scalesearch.search import SearchConfig, run_search
+from scalesearch.search.fidelity import REFERENCE, FidelityConfig, run_fidelity
 from scalesearch.study.progress import StepsDisplay
 
 _CONSOLE = Console(highlight=False, soft_wrap=True)
@@ -87,6 +91,14 @@ def profile(config: ProfileConfig) -> None:
     )
     _print_stages(config, arch, info)
     _print_readings(info)
+
+
+def fidelity(config: FidelityConfig) -> None:
+    """Say how well cheap scores rank networks that are then trained longer."""
+    result = run_fidelity(config)
+    info = fidelity_info(result.table, config.scores, reference=REFERENCE)
+    pictures = save_figure(plot_fidelity(info), config.folder.root / "fidelity")
+    _wrote(config.folder.table("fidelity"), *pictures)
 
 
 def latency_table(config: LatencyTableConfig) -> None:

@@ -26,6 +26,7 @@ from scalesearch.measure.latency_table import LatencyTableConfig
 from scalesearch.paths import CONF
 from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
+from scalesearch.search.fidelity import FidelityConfig
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.settings import StudyConfig, check_at_least, check_device
 
@@ -94,6 +95,7 @@ SCHEMAS: dict[str, type] = {
     "report": ReportConfig,
     "profile": ProfileConfig,
     "latency-table": LatencyTableConfig,
+    "fidelity": FidelityConfig,
 }
 
 PARTS = ("search", "scale", "family")
