@@ -103,7 +103,7 @@ def write_macro(folder: Path, *, leave_out: int = 0) -> Path:
 
     rows = {}
     for digits in itertools.product("012", repeat=8):
-        arch = space.decode({name: choices[int(d)] for (name, choices), d in zip(space.parameters.items(), digits)})
+        arch = space.decode({name: choices[int(d)] for (name, choices), d in zip(space.parameters.items(), digits, strict=False)})
         cost = network_cost(arch, num_classes=10)
         accuracy = 60.0 + sum(map(int, digits))
         rows["".join(digits)] = {"test_acc": [accuracy] * 3, "params": cost.params, "flops": cost.macs}
@@ -162,4 +162,4 @@ def test_limits_that_no_network_meets_together_end_with_the_nearest_one(tmp_path
 
 def test_a_table_needs_its_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^score.path must be given with score=table"):
-        on_table(tmp_path, Path(""))
+        on_table(tmp_path, Path())
