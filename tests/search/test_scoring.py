@@ -103,7 +103,8 @@ def write_macro(folder: Path, *, leave_out: int = 0) -> Path:
 
     rows = {}
     for digits in itertools.product("012", repeat=8):
-        arch = space.decode({name: choices[int(d)] for (name, choices), d in zip(space.parameters.items(), digits, strict=False)})
+        chosen = zip(space.parameters.items(), map(int, digits), strict=True)
+        arch = space.decode({name: choices[index] for (name, choices), index in chosen})
         cost = network_cost(arch, num_classes=10)
         accuracy = 60.0 + sum(map(int, digits))
         rows["".join(digits)] = {"test_acc": [accuracy] * 3, "params": cost.params, "flops": cost.macs}
