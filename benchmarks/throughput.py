@@ -119,7 +119,7 @@ def compare(config: SearchConfig) -> None:
     archs = [read_arch(trial) for trial in trials]
     by_hand = {workers: optimize(archs, data, config.train, workers) for workers in DATALOADER_WORKERS}
     overhead = account(config, ours.seconds, trials, data)
-    console = Console(width=120, highlight=False)
+    console = Console(width=130, highlight=False)
     source = "CIFAR-10" if config.data.format == "parquet" else "embedded patches"
     console.print(
         f"{len(archs)} candidates of {config.train.steps} steps of {config.train.batch_size}, {source}: "
