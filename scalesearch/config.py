@@ -116,7 +116,7 @@ def load_config(verb: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 (th
     explicit = [_read_key(argument) for argument in arguments]
     composed = _compose(verb, arguments)
     try:
-        if verb in (*PARTS, "report"):
+        if verb in (*PARTS, "report", "fidelity"):
             composed = _on_top_of_study(verb, composed, explicit)
         return OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
@@ -267,9 +267,15 @@ def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
     if verb in sections:
         return {key: value for key, value in sections[verb].items() if key not in _NEVER_SAVED}
     begun: dict[str, Any] = next(iter(sections.values()), {})
-    # a family is trained longer than its study's candidates were: its training is its own
-    shared = [name for name in _SHARED if name not in _NEVER_SAVED and not (verb == "family" and name == "train")]
-    return {key: begun[key] for key in shared if key in begun}
+    # a family and the measure of fidelity train longer than the study's candidates were: their training is their own
+    is_longer = verb in ("family", "fidelity")
+    shared = [name for name in _SHARED if name not in _NEVER_SAVED and not (is_longer and name == "train")]
+    taken = {key: begun[key] for key in shared if key in begun}
+    if verb == "fidelity":
+        searched = sections.get("search", {})
+        renamed = {"space": "space", "image_size": "image_size", "budget": "budget", "train": "brief"}
+        taken |= {new: searched[key] for key, new in renamed.items() if key in searched}
+    return taken
 
 
 def _quote(argument: str) -> str:

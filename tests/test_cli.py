@@ -55,7 +55,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
-        ("serch", "the verbs are run, search, scale, family, report, profile; got 'serch' .*"),
+        ("serch", "the verbs are run, search, scale, family, report, profile, latency-table, fidelity; got 'serch' .*"),
         ("search trials", "an argument is key=value, got 'trials'"),
         ("search --verbose", "an argument is key=value, got '--verbose'"),
         ("search trails=3", r"scalesearch search has the keys .*; got 'trails' \(did you mean trials\?\)"),

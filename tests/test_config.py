@@ -157,6 +157,18 @@ def test_family_takes_the_data_but_trains_in_its_own_way() -> None:
     assert config.train == load_config("family", []).train
 
 
+def test_fidelity_takes_space_budget_and_brief_training_from_the_search_and_trains_longer() -> None:
+    save_study({"search": {**SEARCH, "space": "nas_bench_macro"}})
+    config = load_config("fidelity", ["study=mine"])
+    assert (config.space, config.budget.macs, config.brief.steps, config.data.root) == (
+        "nas_bench_macro",
+        2e6,
+        5,
+        "pictures",
+    )
+    assert config.train == load_config("fidelity", []).train
+
+
 def test_what_the_command_line_says_comes_first_key_by_key() -> None:
     save_study({"search": SEARCH})
     config = load_config("scale", ["study=mine", "data.stored_size=32", "train.steps=2"])

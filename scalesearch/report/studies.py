@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from scalesearch.errors import StudyError
-from scalesearch.report.analysis import frontier_info, scaling_info
+from scalesearch.report.analysis import SERIES_ORDER, frontier_info, scaling_info
 from scalesearch.report.info import FrontierInfo, ScalingInfo
-from scalesearch.report.plot import plot_frontiers, plot_scaling, save_figure
+from scalesearch.report.plot import plot_frontier, plot_frontiers, plot_scaling, save_figure
 from scalesearch.report.summary import write_summary
 from scalesearch.study.folder import StudyFolder, write_atomically
 from scalesearch.study.store import Record, load_records, write_trials
@@ -40,13 +40,18 @@ def write_report(folder: StudyFolder, storage: str | None = None, baseline: str 
         StudyError: The study, or the baseline, has no record, or no trial that was trained.
     """
     records, trials = _load(folder, storage), write_trials(folder, folder.storage_url(storage))
-    drawn = trials
+    # a proposal by a cheap score and the readings of fidelity are no results
+    drawn = trials[trials.part.isin(SERIES_ORDER)]
+    records = [record for record in records if record.part in SERIES_ORDER]
     if baseline is not None:
         records.append(_baseline(folder, storage, baseline))
-        drawn = pd.concat([trials, records[-1].frame()], ignore_index=True)
+        drawn = pd.concat([drawn, records[-1].frame()], ignore_index=True)
     by_macs = frontier_info(drawn, budget=_budget_macs(folder), title=f"What compute buys: study {folder.name}")
-    by_latency = frontier_info(drawn, cost="latency_ms", title=by_macs.title)
-    pictures = list(save_figure(plot_frontiers(by_macs, by_latency), folder.root / "frontier"))
+    if drawn.latency_ms.notna().any():
+        figure = plot_frontiers(by_macs, frontier_info(drawn, cost="latency_ms", title=by_macs.title))
+    else:  # looked up in a table: nothing ran
+        figure = plot_frontier(by_macs)
+    pictures = list(save_figure(figure, folder.root / "frontier"))
     scaling = None
     if "scale" in set(trials.part):
         scaling = grid_info(trials[trials.part == "scale"])

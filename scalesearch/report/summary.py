@@ -65,13 +65,16 @@ def _base_section(folder: StudyFolder) -> list[str]:
     return ["## The base network", f"{facts}:", f"```\n{blocks}\n```"]
 
 
+_STATES = ("COMPLETE", "PRUNED", "INFEASIBLE", "DUPLICATE", "FAILED")
+
+
 def _session_row(record: Record) -> dict[str, object]:
     counts = record.frame().state.value_counts()
     sessions = load_sessions(record.study)
     seconds = [session["seconds"] for session in sessions if "seconds" in session]
     return {
         "part": record.part,
-        **{state.lower(): int(counts.get(state, 0)) for state in ("COMPLETE", "INFEASIBLE", "DUPLICATE", "FAILED")},
+        **{state.lower(): int(counts.get(state, 0)) for state in _STATES},
         "sessions": len(sessions),
         "wall time, min": round(sum(seconds) / 60, 1),
         "command": f"`{sessions[-1]['command']}`" if sessions else "",

@@ -30,9 +30,6 @@ from scalesearch.study.progress import ProgressDisplay
 from scalesearch.study.sessions import session
 from scalesearch.study.store import Record, write_trials
 
-_MOST_FREE = 1000
-"""Proposals in a row without one to train, after which the space counts as exhausted."""
-
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
@@ -183,14 +180,14 @@ class _Search:
             self._proposer.prepare(self._record, unfinished.number)
             yield from self._gate(self._record.take_up(unfinished))
         free = 0
-        while self._may_begin() and free < _MOST_FREE:
+        while self._may_begin() and free < self._proposer.patience:
             trial = self._proposer.propose(self._record)
             if trial is None:
                 return self._progress.note("the shortlist is worked off")
             jobs = list(self._gate(trial))
             free = 0 if jobs else free + 1
             yield from jobs
-        if free >= _MOST_FREE:
+        if free >= self._proposer.patience:
             self._progress.note(f"space exhausted: {free} proposals in a row were over a limit or known")
 
     def _gate(self, trial: Trial) -> Iterator[tuple[Trial, Job, str]]:

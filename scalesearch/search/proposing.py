@@ -13,9 +13,17 @@ from scalesearch.search.knowledge import Knowledge
 from scalesearch.search.samplers import PredictorSampler, build_sampler
 from scalesearch.study.store import Record
 
+_PATIENCE, _PREDICTOR_PATIENCE = 1000, 50
+
 
 class Proposer(Protocol):
-    """Asks the study for its next trial."""
+    """Asks the study for its next trial.
+
+    Attributes:
+        patience: Proposals in a row without one to score, after which the space counts as exhausted.
+    """
+
+    patience: int
 
     def propose(self, record: Record) -> Trial | None:
         """Return a new trial; None where there is nothing left to propose."""
@@ -37,6 +45,8 @@ class SamplerProposer:
 
     def __init__(self, name: str, seed: int, knowledge: Knowledge) -> None:
         self._name, self._seed = name, seed
+        # the predictor knows what is over a limit or known, and proposes it only where it finds nothing else
+        self.patience = _PREDICTOR_PATIENCE if name == "predictor" else _PATIENCE
         self._predictor = PredictorSampler(
             seed,
             cost=knowledge.cost if knowledge.has_cost else None,
@@ -66,6 +76,7 @@ class ShortlistProposer:
 
     def __init__(self, space: SearchSpace, shortlist: Sequence[ArchSpec]) -> None:
         self._space, self._shortlist = space, shortlist
+        self.patience = len(shortlist) + 1  # it ends by itself
 
     def propose(self, record: Record) -> Trial | None:
         """Return a new trial of the next network, None after the last."""

@@ -18,7 +18,7 @@ from scalesearch.arch.budget import Budget, min_cost
 from scalesearch.errors import ConfigError, SpaceError, StudyError
 from scalesearch.measure.scores import Job
 from scalesearch.measure.training import TrainConfig
-from scalesearch.search import SearchConfig, SearchResult, loop, run_search
+from scalesearch.search import SearchConfig, SearchResult, proposing, run_search
 from scalesearch.search.rungs import PrunerConfig, Rungs
 from scalesearch.search.samplers import SAMPLERS
 from scalesearch.study.executor import Executor
@@ -180,7 +180,7 @@ def test_a_network_over_budget_is_told_worst_values_and_its_excess(tmp_path: Pat
 def test_an_exhausted_space_ends_the_search_by_itself_and_no_network_is_trained_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_MOST_FREE", 40)
+    monkeypatch.setattr(proposing, "_PATIENCE", 40)
     executor = FormulaExecutor()
     result = search(tmp_path, executor, space=NARROW, sampler="random", trials=50)
     assert result.num_scored == len(executor.submitted) == 3

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from scalesearch.arch import SearchSpace
+from scalesearch.arch import SearchSpace, network_cost
 from scalesearch.arch.budget import Budget
 from scalesearch.errors import ConfigError, SpaceError, StudyError
 from scalesearch.measure.scores import ScoreConfig, SupernetConfig
-from scalesearch.search import SearchConfig, SearchResult, run_search
+from scalesearch.search import SearchConfig, SearchResult, proposing, run_search
 from scalesearch.study.store import Record, load_records
 from tests.study.stand_ins import settings
 
@@ -96,11 +96,9 @@ def test_two_steps_that_were_stopped_go_on_with_the_same_shortlist(tmp_path: Pat
     ]
 
 
-def write_macro(folder: Path, *, leave_out: int = 0) -> Path:
+def write_macro(folder: Path, *, first: int = 0, leave_out: int = 0) -> Path:
     """Write NAS-Bench-Macro's format with invented accuracies: the more and the larger layers, the better."""
     space = SearchSpace.load("nas_bench_macro")
-    from scalesearch.arch import network_cost
-
     rows = {}
     for digits in itertools.product("012", repeat=8):
         chosen = zip(space.parameters.items(), map(int, digits), strict=True)
@@ -108,14 +106,14 @@ def write_macro(folder: Path, *, leave_out: int = 0) -> Path:
         cost = network_cost(arch, num_classes=10)
         accuracy = 60.0 + sum(map(int, digits))
         rows["".join(digits)] = {"test_acc": [accuracy] * 3, "params": cost.params, "flops": cost.macs}
-    kept = dict(list(rows.items())[: len(rows) - leave_out])
+    kept = dict(list(rows.items())[first : len(rows) - leave_out])
     path = folder / "macro.json"
     path.write_text(json.dumps(kept), encoding="utf-8")
     return path
 
 
-def on_table(folder: Path, table: Path, **changes: Any) -> SearchResult:
-    score = ScoreConfig(method="table", path=str(table), missing=changes.pop("missing", "infeasible"))
+def on_table(folder: Path, table: Path | None, **changes: Any) -> SearchResult:
+    score = ScoreConfig(method="table", path=str(table or ""), missing=changes.pop("missing", "infeasible"))
     return run_search(SearchConfig(**settings(folder, space="nas_bench_macro", score=score, **changes)))
 
 
@@ -155,12 +153,15 @@ def test_a_budget_under_the_smallest_network_is_refused_with_that_networks_cost(
         search(tmp_path, ScoreConfig(method="proxy", proxy="macs"), budget=Budget(macs=10.0))
 
 
-def test_limits_that_no_network_meets_together_end_with_the_nearest_one(tmp_path: Path) -> None:
-    table = write_macro(tmp_path, leave_out=3**8 - 20)
+def test_limits_that_no_network_meets_together_end_with_the_nearest_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proposing, "_PATIENCE", 30)
+    table = write_macro(tmp_path, first=3**8 - 20)
     with pytest.raises(StudyError, match=r"no network was scored; all \d+ proposals were over a limit; the nearest"):
-        on_table(tmp_path, table, trials=2, budget=Budget(params=5e4), sampler="random")
+        on_table(tmp_path, table, trials=2, budget=Budget(params=4e5), sampler="random")
 
 
 def test_a_table_needs_its_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^score.path must be given with score=table"):
-        on_table(tmp_path, Path())
+        on_table(tmp_path, None)

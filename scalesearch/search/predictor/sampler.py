@@ -13,6 +13,7 @@ alone: a resumed study goes on as an uninterrupted one.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
+from threadpoolctl import ThreadpoolController
 
 from scalesearch.search.predictor.costs import Allows, Canonical, Cost, Costs
 from scalesearch.search.predictor.domain import Domain
@@ -30,6 +32,11 @@ from scalesearch.search.predictor.model import Workshop
 from scalesearch.search.predictor.proposal import Proposal
 
 _STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.FAIL)
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 class PredictorSampler(BaseSampler):
@@ -93,7 +100,8 @@ class PredictorSampler(BaseSampler):
         is_told_limits = self._max_cost is not None or self._allows is not None
         rng = np.random.default_rng([self._seed, trial.number])
         proposal = Proposal(self._workshop, history, not is_told_limits, rng)
-        return self._workshop.domain.decode(proposal.point(self._num_startup_trials, self._effort))
+        with _thread_pools().limit(limits=1):  # matrices are small, and other cores train candidates
+            return self._workshop.domain.decode(proposal.point(self._num_startup_trials, self._effort))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
