@@ -63,7 +63,7 @@ class Posterior:
         covariates = self._transformed(costs)
         self._center, self._spread = covariates.mean(axis=0), covariates.std(axis=0) + 1e-12
         # Over the range of a front accuracy bends with cost; below a limit, where candidates crowd, a slope is enough
-        # and more flexibility was measured to cost accuracy (docs/search.md).
+        # and more flexibility was measured to cost accuracy (docs/LOG.md).
         self._bends = num_objectives > 1
         extra = costs.shape[1] if self._bends else 0
         following = np.arange(extra) + workshop.domain.num_parameters
