@@ -8,6 +8,7 @@ from optuna.trial import Trial
 
 from scalesearch.measure.scores import Job
 from scalesearch.study.executor import Executor, Failed, Reached, Scored, Stepped
+from scalesearch.study.interrupts import Interrupts
 from scalesearch.study.progress import ProgressDisplay
 
 Settle = Callable[[Trial, Job, Scored | Failed], str]
@@ -39,26 +40,29 @@ def drive(
     """
     running: dict[int, tuple[Trial, Job]] = {}
     try:
-        while True:
-            while len(running) < executor.num_workers:
-                following = next(jobs, None)
-                if following is None:
-                    break
-                trial, job, description = following
-                running[trial.number] = (trial, job)
-                progress.begin(trial.number, description)
-                executor.submit(trial.number, job)
-            if not running:
-                return
-            for event in executor.wait():
-                if isinstance(event, Stepped):
-                    progress.step(event.key, event.steps, event.num_steps)
-                elif isinstance(event, Reached):
-                    assert decide is not None, "a job with rungs came without anybody to ask"
-                    executor.answer(event.key, decide(*running[event.key], event))
-                else:
-                    line = settle(*running.pop(event.key), event)
-                    progress.settle(event.key, _state_after(event), line)
+        with Interrupts() as interrupts:
+            while True:
+                while len(running) < executor.num_workers:
+                    following = next(jobs, None)
+                    if following is None:
+                        break
+                    trial, job, description = following
+                    running[trial.number] = (trial, job)
+                    progress.begin(trial.number, description)
+                    executor.submit(trial.number, job)
+                if not running:
+                    return
+                with interrupts.allowed():
+                    events = executor.wait()
+                for event in events:
+                    if isinstance(event, Stepped):
+                        progress.step(event.key, event.steps, event.num_steps)
+                    elif isinstance(event, Reached):
+                        assert decide is not None, "a job with rungs came without anybody to ask"
+                        executor.answer(event.key, decide(*running[event.key], event))
+                    else:
+                        line = settle(*running.pop(event.key), event)
+                        progress.settle(event.key, _state_after(event), line)
     finally:
         executor.close()
 
