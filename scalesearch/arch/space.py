@@ -16,6 +16,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -277,11 +278,18 @@ def _read_stage(index: int, content: object) -> dict[str, tuple[Choice, ...]]:
 
 
 def _build_stage(values: Mapping[str, Choice]) -> StageSpec | None:
-    """Return the stage that a setting of its fields gives, None where it is left out.
+    """Return the stage that a setting of its fields gives, None where it is left out."""
+    return _build_stage_once(tuple(values), *values.values())
+
+
+@lru_cache(maxsize=4096, typed=True)  # typed: an equal bool, int and float are different choices
+def _build_stage_once(names: tuple[str, ...], *chosen: Choice) -> StageSpec | None:
+    """Build each setting once: a space has hundreds, and a sampler asks for thousands of networks made of them.
 
     An MBConv block that does not expand has no expansion convolution, as MobileNetV2 and EfficientNet build it:
     that is timm's ``ds``, whatever the file calls it.
     """
+    values = dict(zip(names, chosen, strict=True))
     if "one_of" in values:
         return None if values["one_of"] == _OMITTED else StageSpec.from_block(str(values["one_of"]))
     if values.get("num_blocks") == 0:

@@ -28,12 +28,7 @@ def nondominated_ranks(values: ArrayLike) -> NDArray[np.intp]:
     table = _checked(values)
     if table.shape[1] == 1:
         return np.unique(table[:, 0], return_inverse=True)[1]
-    no_worse = np.ones((len(table), len(table)), dtype=bool)
-    better = np.zeros_like(no_worse)
-    for objective in table.T:
-        no_worse &= objective[:, None] <= objective
-        better |= objective[:, None] < objective
-    dominates = no_worse & better
+    dominates = _dominates(table)
     ranks = np.full(len(table), -1, dtype=np.intp)
     left, rank = np.arange(len(table)), 0
     while left.size:
@@ -41,6 +36,22 @@ def nondominated_ranks(values: ArrayLike) -> NDArray[np.intp]:
         ranks[left[first]] = rank
         left, rank = left[~first], rank + 1
     return ranks
+
+
+def nondominated(values: ArrayLike) -> NDArray[np.bool_]:
+    """Say of each candidate whether it is on the first front, that no other dominates it.
+
+    Args:
+        values: ``(n, m)``, each objective minimised.
+
+    Raises:
+        ValueError: It is not a table, or holds NaN.
+
+    Example:
+        >>> nondominated([[1, 4], [2, 2], [3, 3], [2, 2]]).tolist()
+        [True, True, False, True]
+    """
+    return np.asarray(~_dominates(_checked(values)).any(axis=0))
 
 
 def crowding_distances(values: ArrayLike) -> NDArray[np.float64]:
@@ -97,6 +108,16 @@ def crowded_places(values: ArrayLike) -> NDArray[np.intp]:
     places = np.empty(len(table), dtype=np.intp)
     places[order] = np.maximum.accumulate(np.where(is_first, np.arange(len(table)), 0))
     return places
+
+
+def _dominates(table: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return ``(n, n)``: whether the row's candidate dominates the column's."""
+    no_worse = np.ones((len(table), len(table)), dtype=bool)
+    better = np.zeros_like(no_worse)
+    for objective in table.T:
+        no_worse &= objective[:, None] <= objective
+        better |= objective[:, None] < objective
+    return no_worse & better
 
 
 def _checked(values: ArrayLike) -> NDArray[np.float64]:

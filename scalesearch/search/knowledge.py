@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution
 
-from scalesearch.arch import ArchSpec, SearchSpace, network_cost
+from scalesearch.arch import ArchSpec, Cost, SearchSpace, network_cost
 from scalesearch.search.objectives import Objectives
 
 Params = Mapping[str, Any]
@@ -27,6 +27,7 @@ class Knowledge:
         self, space: SearchSpace, objectives: Objectives, num_classes: int, lacks: Callable[[ArchSpec], bool]
     ) -> None:
         self._space, self._objectives, self._num_classes, self._lacks = space, objectives, num_classes, lacks
+        self._last: tuple[Params, ArchSpec, Cost] | None = None
         self.canonical = space.canonical_values()
         self.distributions = {name: CategoricalDistribution(choices) for name, choices in space.parameters.items()}
 
@@ -37,16 +38,24 @@ class Knowledge:
 
     def cost(self, params: Params) -> float:
         """Return a point's cost in the unit the study is told."""
-        arch = self._space.decode(params)
-        return self._objectives.cost_of(arch, network_cost(arch, num_classes=self._num_classes))
+        return self._objectives.cost_of(*self._decode(params))
 
     def allows(self, params: Params) -> bool:
         """Say whether a point's network is within every limit and can be scored."""
-        arch = self._space.decode(params)
-        excess = self.excess(arch)
-        return all(value <= 0 for value in excess.values())
+        arch, cost = self._decode(params)
+        return all(value <= 0 for value in self._excess(arch, cost).values())
 
     def excess(self, arch: ArchSpec) -> dict[str, float]:
         """Return by how much each limit is exceeded; a network that cannot be scored exceeds ``score`` by 1."""
-        limits = self._objectives.excess(arch, network_cost(arch, num_classes=self._num_classes))
+        return self._excess(arch, network_cost(arch, num_classes=self._num_classes))
+
+    def _excess(self, arch: ArchSpec, cost: Cost) -> dict[str, float]:
+        limits = self._objectives.excess(arch, cost)
         return {**limits, "score": 1.0} if self._lacks(arch) else limits
+
+    def _decode(self, params: Params) -> tuple[ArchSpec, Cost]:
+        """Return a point's network; the sampler asks for its cost and its limits one after the other."""
+        if self._last is None or self._last[0] != params:
+            arch = self._space.decode(params)
+            self._last = dict(params), arch, network_cost(arch, num_classes=self._num_classes)
+        return self._last[1], self._last[2]

@@ -28,7 +28,7 @@ def session(study: optuna.Study) -> Iterator[None]:
     """Keep a session in the record from its first moment; one that was killed has no ``seconds``."""
     key = f"{_PREFIX}{len(load_sessions(study))}"
     started = time.monotonic()
-    facts = {"started": datetime.now(UTC).isoformat(timespec="seconds"), "command": _command(), **describe_machine()}
+    facts = {"started": datetime.now(UTC).isoformat(), "command": _command(), **describe_machine()}
     study.set_user_attr(key, facts)
     try:
         yield

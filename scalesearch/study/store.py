@@ -16,6 +16,7 @@ from typing import Any
 
 import optuna
 import pandas as pd
+from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +25,7 @@ from scalesearch.arch import ArchSpec, Cost
 from scalesearch.errors import StudyError
 from scalesearch.measure.scores import Score
 from scalesearch.study.folder import StudyFolder, mask_password, write_atomically
+from scalesearch.study.storage import open_storage
 
 # fmt: off
 COLUMNS = (
@@ -78,9 +80,10 @@ class Record:
         """
         identity = json.loads(json.dumps({"directions": list(directions), **identity}))
         try:
-            existing = _existing_directions(url, name, part)
+            storage = open_storage(url)
+            existing = _existing_directions(storage, name, part)
             study = optuna.create_study(
-                storage=url,
+                storage=storage,
                 study_name=_study_name(name, part),
                 directions=[StudyDirection[direction.upper()] for direction in existing or directions],
                 load_if_exists=True,
@@ -197,8 +200,9 @@ def load_records(url: str, name: str) -> list[Record]:
         StudyError: The storage has no such study, or cannot be opened.
     """
     try:
-        found = [study for study in optuna.get_all_study_names(url) if study.split("/")[0] == name]
-        records = [Record(part.split("/")[1], optuna.load_study(study_name=part, storage=url)) for part in found]
+        storage = open_storage(url)
+        found = [study for study in optuna.get_all_study_names(storage) if study.split("/")[0] == name]
+        records = [Record(part.split("/")[1], optuna.load_study(study_name=part, storage=storage)) for part in found]
     except _STORAGE_ERRORS as error:
         raise _unusable(url, name, error) from None
     if not records:
@@ -240,9 +244,9 @@ def _study_name(name: str, part: str) -> str:
     return f"{name}/{part}"
 
 
-def _existing_directions(url: str, name: str, part: str) -> list[str] | None:
+def _existing_directions(storage: RDBStorage, name: str, part: str) -> list[str] | None:
     """Return the directions a part was begun with: Optuna ignores others silently, we name the difference."""
-    for summary in optuna.get_all_study_summaries(url, include_best_trial=False):
+    for summary in optuna.get_all_study_summaries(storage, include_best_trial=False):
         if summary.study_name == _study_name(name, part):
             return [direction.name.lower() for direction in summary.directions]
     return None

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalesearch.search.dominance import crowded_places, crowding_distances, nondominated_ranks
+from scalesearch.search.dominance import crowded_places, crowding_distances, nondominated, nondominated_ranks
 
 Point = tuple[float, ...]
+
+FUNCTIONS = (nondominated, nondominated_ranks, crowding_distances, crowded_places)
 
 
 def points(num_objectives: int) -> st.SearchStrategy[list[Point]]:
@@ -55,6 +57,7 @@ def as_table(values: list[Point], num_objectives: int) -> np.ndarray:
 def test_ranks_are_those_of_peeling_front_by_front(case):
     num_objectives, values = case
     assert nondominated_ranks(as_table(values, num_objectives)).tolist() == slow_ranks(values)
+    assert nondominated(as_table(values, num_objectives)).tolist() == [rank == 0 for rank in slow_ranks(values)]
 
 
 @given(st.integers(1, 3).flatmap(lambda m: st.tuples(st.just(m), points(m))))
@@ -89,7 +92,9 @@ def test_a_front_is_two_sided():
 
 @pytest.mark.parametrize(
     ("function", "values"),
-    list(product((nondominated_ranks, crowding_distances, crowded_places), ([[1.0, math.nan]], [1.0, 2.0]))),
+    list(
+        product((nondominated, nondominated_ranks, crowding_distances, crowded_places), ([[1.0, math.nan]], [1.0, 2.0]))
+    ),
 )
 def test_what_is_no_table_of_numbers_is_refused(function, values):
     with pytest.raises(ValueError, match=r"^values must (not hold NaN|be a table of candidates by objectives)"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Protocol
 
 import torch
@@ -44,7 +45,9 @@ def brief_score(job: Job, watcher: Watcher | None = None) -> Score:
         network, data.train, job.train, image_size=size, device=device, on_step=watcher, rungs=job.rungs, keep_on=ladder
     )
     stopped = None if ladder is None else ladder.stopped
+    started = time.perf_counter()
     accuracy = as_accuracy(stopped) if stopped else read_accuracy(network, data, job)
+    eval_seconds = time.perf_counter() - started
     latency = read_latency(network, job)
     if stopped is None:
         save_weights(network, job)
@@ -52,6 +55,7 @@ def brief_score(job: Job, watcher: Watcher | None = None) -> Score:
         **accuracy,
         **latency,
         train_seconds=fitted.train_seconds,
+        eval_seconds=eval_seconds,
         steps=fitted.steps,
         stopped=stopped is not None,
     )

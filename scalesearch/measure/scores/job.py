@@ -53,7 +53,8 @@ class Score:
 
     ``latency_ms`` (the median) and ``latency_p90_ms`` are of passes on one thread, taken in the process that trained,
     while others may have been training beside it: a reading to rank by, not to quote. A training that was ``stopped``
-    at a rung has that rung's accuracy, after ``steps``.
+    at a rung has that rung's accuracy, after ``steps``. ``eval_seconds`` are of the last evaluation, ``train_seconds``
+    include those at rungs.
     """
 
     val_top1: float = math.nan
@@ -62,6 +63,7 @@ class Score:
     latency_ms: float = math.nan
     latency_p90_ms: float = math.nan
     train_seconds: float = 0.0
+    eval_seconds: float = math.nan
     steps: int = 0
     proxy: float = math.nan
     stopped: bool = False

@@ -11,9 +11,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import log_ndtr, ndtr
 
+from scalesearch.search.dominance import nondominated
 from scalesearch.search.predictor.domain import Array
 
 _ROOT_TWO_PI = np.sqrt(2.0 * np.pi)
@@ -59,15 +59,8 @@ def nondominated_boxes(front: Array, reference: Array) -> Array:
         (B, 2, M) lower and upper corners; they overlap in faces alone.
     """
     above = front[np.all(front > reference, axis=1)]
-    above = above[maximal(above)]
+    above = above[nondominated(-above)]
     return np.array(_tile(above, reference)).reshape(-1, 2, len(reference))
-
-
-def maximal(points: Array) -> NDArray[np.bool_]:
-    """Say of each point (N, M) whether no other dominates it."""
-    at_least = np.all(points[None] >= points[:, None], axis=2)
-    above = np.any(points[None] > points[:, None], axis=2)
-    return np.asarray(~np.any(at_least & above, axis=1))
 
 
 def _tile(front: Array, reference: Array) -> list[list[list[float]]]:

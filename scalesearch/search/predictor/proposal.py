@@ -6,10 +6,10 @@ import itertools
 
 import numpy as np
 
+from scalesearch.search.dominance import nondominated
 from scalesearch.search.predictor.acquisition import (
     expected_hypervolume_improvement,
     log_expected_improvement,
-    maximal,
     nondominated_boxes,
 )
 from scalesearch.search.predictor.domain import Array
@@ -79,7 +79,7 @@ class Proposal:
         """Return the best points, or with several objectives those of the front."""
         if expected.shape[1] == 1:
             return self._history.points[np.argsort(-expected[:, 0])[:_MOST_PARENTS]]
-        front = np.flatnonzero(maximal(expected))
+        front = np.flatnonzero(nondominated(-expected))
         return np.asarray(self._history.points[front])
 
     def _keep(self, points: Array) -> Array:

@@ -10,7 +10,6 @@ from scipy.stats import norm
 from scalesearch.search.predictor.acquisition import (
     expected_hypervolume_improvement,
     log_expected_improvement,
-    maximal,
     nondominated_boxes,
 )
 
@@ -67,8 +66,3 @@ def test_expected_hypervolume_improvement_is_the_mean_over_draws(objectives: int
 def test_a_candidate_that_is_surely_dominated_gains_nothing() -> None:
     boxes = nondominated_boxes(np.array([[1.0, 1.0]]), np.zeros(2))
     assert expected_hypervolume_improvement(np.array([[0.5, 0.5]]), np.zeros((1, 2)), boxes) == 0.0
-
-
-def test_maximal_points_are_those_that_nothing_beats_and_equals_are_all_kept() -> None:
-    points = np.array([[1.0, 2.0], [2.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
-    assert maximal(points).tolist() == [True, True, False, True]
