@@ -1,10 +1,12 @@
-"""Searches of one space by several samplers: hypervolume over seeds, and the fronts in one picture.
+"""Searches of one space, by several samplers or pruners: hypervolume over seeds, and the fronts in one picture.
 
-    python benchmarks/compare_samplers.py results/cifar10-samplers
+    python benchmarks/compare_searches.py results/cifar10-samplers
+    python benchmarks/compare_searches.py results/cifar10-early-stopping
 
-Reads ``FOLDER/SAMPLER-seedN/trials.csv`` and draws ``FOLDER/fronts.png``. The reference corner is the same for all: the
+Reads ``FOLDER/NAME-seedN/trials.csv`` and draws ``FOLDER/fronts.png``. The reference corner is the same for all: the
 budget's macs and the lowest accuracy among all complete networks; a hypervolume is given as a share of the budget, so
 it is the mean gain in accuracy over the range of macs. Stopped networks count in the steps spent, not in a front.
+A good network is a complete one within the upper fifth of all complete ones of the folder by accuracy.
 """
 
 from __future__ import annotations
@@ -34,11 +36,12 @@ from scalesearch.report.canvas import (
 from scalesearch.report.pareto import hypervolume, mean_and_se, pareto_front
 
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE)
+_GOOD = 0.8  # quantile of accuracy
 _NAME = re.compile(r"(.+)-seed\d+")
 
 
 def read_runs(folder: Path) -> dict[str, list[pd.DataFrame]]:
-    """Return the trained trials of every run by sampler, in the order of their seeds."""
+    """Return the trained trials of every run by search, in the order of their seeds."""
     runs: dict[str, list[pd.DataFrame]] = defaultdict(list)
     for path in sorted(folder.glob("*-seed*/trials.csv")):
         named = _NAME.fullmatch(path.parent.name)
@@ -61,28 +64,32 @@ def complete(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def make_table(runs: dict[str, list[pd.DataFrame]], budget: float, lowest: float) -> Table:
-    """Return a row a sampler."""
+    """Return a row a search."""
     table = Table(title=f"Reference: {budget:,.0f} macs, accuracy {lowest:.4f}; mean ± standard error over seeds")
-    for column in ("sampler", "seeds", "networks", "steps a seed", "hypervolume", "best val top-1"):
-        table.add_column(column, justify="left" if column == "sampler" else "right")
+    for column in ("search", "seeds", "networks", "steps a seed", "good", "hypervolume", "best val top-1"):
+        table.add_column(column, justify="left" if column == "search" else "right")
+    everything = pd.concat([complete(trials) for seeds in runs.values() for trials in seeds])
+    bar = everything.val_top1.quantile(_GOOD)
     for sampler, seeds in runs.items():
+        good = [float((complete(trials).val_top1 >= bar).sum()) for trials in seeds]
         volumes = [hypervolume(c.macs, c.val_top1, budget, lowest) / budget for c in map(complete, seeds)]
         bests = [complete(trials).val_top1.max() for trials in seeds]
         steps = sum(trials.steps.sum() for trials in seeds) / len(seeds)
         figures = ("{:.4f} ± {:.4f}".format(*mean_and_se(values)) for values in (volumes, bests))
         networks = sum(map(len, seeds)) / len(seeds)
-        table.add_row(sampler, str(len(seeds)), f"{networks:.0f}", f"{steps:,.0f}", *figures)
+        good_ones = "{:.1f} ± {:.1f}".format(*mean_and_se(good))
+        table.add_row(sampler, str(len(seeds)), f"{networks:.0f}", f"{steps:,.0f}", good_ones, *figures)
     return table
 
 
 def draw(runs: dict[str, list[pd.DataFrame]], path: Path) -> None:
-    """Draw every seed's front, a colour a sampler."""
+    """Draw every seed's front, a colour a search."""
     figure, box = new_sheet(
         width=7.0,
         plot_height=3.6,
         left=0.75,
         right=0.2,
-        title="Fronts of one space by several samplers",
+        title="Fronts of one space by several searches",
         legend_rows=1,
         footnote="A line is the front of one seed's networks after brief training, by search-val accuracy.",
     )
