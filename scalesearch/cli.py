@@ -32,17 +32,19 @@ VERBS: dict[str, Command] = {
     "profile": commands.profile,
     "latency-table": commands.latency_table,
     "fidelity": commands.fidelity,
+    "scaling-curves": commands.scaling_curves,
 }
 
 _EXAMPLES = {
     "run": "scalesearch run study=mine data=folder data.root=DIR search.trials=40 search.budget.macs=5e6",
     "search": "scalesearch search study=mine data=folder data.root=DIR space=mbconv_small budget.macs=5e6 trials=40",
-    "scale": "scalesearch scale study=mine step=0.1 seeds=3",
-    "family": "scalesearch family study=mine phis=[0,1,2]",
+    "scale": "scalesearch scale study=mine step=0.1 seeds=3 plan=true",
+    "family": "scalesearch family study=mine phi=0..2",
     "report": "scalesearch report study=mine",
     "profile": "scalesearch profile arch=efficientnet-b4",
     "latency-table": "scalesearch latency-table space=mbconv_small num_classes=10",
     "fidelity": "scalesearch fidelity study=mine space=mbconv_small budget.macs=5e6 networks=30",
+    "scaling-curves": "scalesearch scaling-curves study=mine factors=1.2,1.1,1.15 phi=0..3 seeds=3",
 }
 
 _RUN_KEYS = f"""\
@@ -82,7 +84,7 @@ def _print_help() -> None:
         "scalesearch VERB [KEY=VALUE ...]: a family of networks for your images, and what each unit of compute buys.\n"
     )
     for verb, command in VERBS.items():
-        print(f"  {verb:<13} {inspect.getdoc(command)}")
+        print(f"  {verb:<14} {inspect.getdoc(command)}")
     print("\nscalesearch VERB --help lists a verb's keys. To begin: scalesearch run")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -19,9 +20,17 @@ from scalesearch.measure.profiling import ProfileInfo, profile_network
 from scalesearch.report.fidelity import fidelity_info
 from scalesearch.report.plot import save_figure
 from scalesearch.report.plot_fidelity import plot_fidelity
-from scalesearch.report.studies import grid_info, write_report
-from scalesearch.report.summary import noise_sentence
-from scalesearch.scaling import FamilyConfig, ScaleConfig, run_family, run_scaling_grid
+from scalesearch.report.studies import write_report
+from scalesearch.scaling import (
+    FamilyConfig,
+    ScaleConfig,
+    plan_scaling_grid,
+    run_family,
+    run_scaling_curves,
+    run_scaling_grid,
+)
+from scalesearch.scaling.evidence import evidence_sentences
+from scalesearch.scaling.grid import ScalingPlan
 from scalesearch.search import SearchConfig, run_search
 from scalesearch.search.fidelity import REFERENCE, FidelityConfig, run_fidelity
 from scalesearch.study.progress import StepsDisplay
@@ -46,20 +55,35 @@ def search(config: SearchConfig) -> None:
 
 def scale(config: ScaleConfig) -> None:
     """Grid-search alpha, beta and gamma for a base network."""
+    if config.plan:
+        _print_plan(config, plan_scaling_grid(config))
+        return
     result = run_scaling_grid(config)
-    columns = ["alpha", "beta", "gamma", "product", "realised_ratio", "image_size", "macs", "val_top1", "val_top1_se"]
+    columns = ["alpha", "beta", "gamma", "product", "realised_ratio", "image_size", "macs", "num_seeds"]
+    columns += ["val_top1", "val_top1_se", "surface_top1", "surface_se"]
     _print_frame(result.table[columns], "Scaling candidates, best mean first")
-    _say(f"It would take {result.factors} (product {result.factors.product:.2f}).")
-    _say(noise_sentence(grid_info(result.trials)))
+    _say(f"{result.grid.info}.")
+    for sentence in evidence_sentences(result.evidence):
+        _say(sentence)
     _wrote(config.folder.table("scaling"), config.folder.factors)
 
 
 def family(config: FamilyConfig) -> None:
     """Train the base and its scaled siblings, and score them on the test split."""
     result = run_family(config)
-    columns = ["member", "image_size", "params", "macs", "latency_ms", "val_top1", "test_top1", "test_top1_se"]
+    columns = ["member", "image_size", "params", "macs", "acts", "realised_ratio", "nearest_released", "latency_ms"]
+    columns += ["val_top1", "test_top1", "test_top1_se", *(["minus_compound"] if config.rivals else [])]
     _print_frame(result.table[columns], f"The family, {config.seeds} seeds each")
     _wrote(config.folder.table("family"), config.folder.checkpoints)
+
+
+def scaling_curves(config: FamilyConfig) -> None:
+    """Draw accuracy against cost for depth, width and resolution alone, and for all together."""
+    result = run_scaling_curves(config)
+    columns = ["member", "strategy", "image_size", "macs", "latency_ms", "val_top1", "val_top1_se"]
+    _print_frame(result.table[columns], f"Scaling curves, {config.seeds} seeds each")
+    _print_frame(result.fits, "Power laws: error = coefficient * cost^-exponent")
+    _wrote(config.folder.table("curves"), config.folder.table("curves-fits"))
 
 
 def report(config: ReportConfig) -> None:
@@ -122,6 +146,27 @@ def latency_table(config: LatencyTableConfig) -> None:
 def wide_console() -> Console:
     """Return a console for tables: as wide as the terminal, or wide enough for a file."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
+
+def _print_plan(config: ScaleConfig, plan: ScalingPlan) -> None:
+    rows = [
+        {
+            **asdict(candidate.factors),
+            "product": candidate.factors.product,
+            "realised_ratio": candidate.realised_ratio,
+            "image_size": candidate.arch.image_size,
+            "macs": candidate.cost.macs,
+            "params": candidate.cost.params,
+            "grid_points": len(candidate.points),
+        }
+        for candidate in plan.candidates
+    ]
+    _print_frame(pd.DataFrame(rows), "Scaling candidates")
+    _say(f"{plan.grid.info}.")
+    _say(
+        f"{len(plan.candidates)} candidates, {config.seeds} seeds: {plan.trainings} trainings of {plan.steps} steps if"
+        f" none is dropped early, {plan.training_macs:.3g} multiply-adds in all."
+    )
 
 
 def _print_stages(config: ProfileConfig, arch: ArchSpec, info: ProfileInfo) -> None:

@@ -96,6 +96,7 @@ SCHEMAS: dict[str, type] = {
     "profile": ProfileConfig,
     "latency-table": LatencyTableConfig,
     "fidelity": FidelityConfig,
+    "scaling-curves": FamilyConfig,
 }
 
 PARTS = ("search", "scale", "family")
@@ -116,7 +117,7 @@ def load_config(verb: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 (th
     explicit = [_read_key(argument) for argument in arguments]
     composed = _compose(verb, arguments)
     try:
-        if verb in (*PARTS, "report", "fidelity"):
+        if verb in (*PARTS, "report", "fidelity", "scaling-curves"):
             composed = _on_top_of_study(verb, composed, explicit)
         return OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
@@ -268,7 +269,7 @@ def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
         return {key: value for key, value in sections[verb].items() if key not in _NEVER_SAVED}
     begun: dict[str, Any] = next(iter(sections.values()), {})
     # a family and the measure of fidelity train longer than the study's candidates were: their training is their own
-    is_longer = verb in ("family", "fidelity")
+    is_longer = verb in ("family", "fidelity", "scaling-curves")
     shared = [name for name in _SHARED if name not in _NEVER_SAVED and not (is_longer and name == "train")]
     taken = {key: begun[key] for key in shared if key in begun}
     if verb == "fidelity":

@@ -107,7 +107,8 @@ def read(config: Any, key: str) -> Any:
         ("scale", f"base={BLOCKS}", "base", BLOCKS),
         ("scale", "base='efficientnet-b0'", "base", "efficientnet-b0"),
         ("family", "factors=1.2,1.1,1.15", "factors", "1.2,1.1,1.15"),
-        ("family", "phis=[0,0.5,2]", "phis", [0.0, 0.5, 2.0]),
+        ("family", "phi=0..2", "phi", "0..2"),
+        ("family", "phi=[0,0.5,2]", "phi", [0, 0.5, 2]),
         ("profile", f"arch={BLOCKS}", "arch", BLOCKS),
         ("report", "baseline=other", "baseline", "other"),
     ],
@@ -199,20 +200,20 @@ def test_a_configuration_broken_by_hand_is_refused_with_its_file() -> None:
 
 def test_run_hands_shared_keys_to_all_parts_and_the_others_to_their_own() -> None:
     arguments = ["study=mine", "data=folder", "data.root=pictures", "seed=4", "train.steps=2"]
-    config = load_run_config([*arguments, "search.trials=3", "scale.train.steps=5", "family.phis=[0]"])
+    config = load_run_config([*arguments, "search.trials=3", "scale.train.steps=5", "family.phi=[0]"])
     parts = [config.search, config.scale, config.family]
     assert {part.study for part in parts} == {"mine"}
     assert {part.data.root for part in parts} == {"pictures"}
     assert {part.seed for part in parts} == {4}
     assert [part.train.steps for part in parts] == [2, 5, 2]
-    assert (config.search.trials, config.family.phis) == (3, [0.0])
+    assert (config.search.trials, config.family.phi) == (3, [0])
 
 
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
         ("trials=3", r"and search\.\*, scale\.\*, family\.\*; got 'trials' \(did you mean search\.trials\?\)$"),
-        ("phis=[0]", r"got 'phis' \(did you mean family\.phis\?\)$"),
+        ("phi=[0]", r"got 'phi' \(did you mean family\.phi\?\)$"),
         ("nonsense=3", r"has the keys study, .*; got 'nonsense'$"),
         ("search.trails=3", r"^scalesearch search has the keys .*; got 'trails' \(did you mean trials\?\)$"),
         ("scale.step", r"^an argument is key=value, got 'step'$"),

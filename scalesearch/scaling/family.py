@@ -1,26 +1,36 @@
-"""The family: the base network and its bigger siblings, trained longer, each with several seeds, scored on test.
+"""The family: the base network and its siblings, trained longer, each with several seeds, scored on test.
 
-The only place where the test split is read.
+The only place where the test split is read. On request each sibling's rivals are trained beside it: at the same
+realised macs the base with more depth, width or resolution alone, and fast compound scaling.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from scalesearch.arch import ArchSpec, network_cost, scale_arch
+from scalesearch.arch import ArchSpec, network_cost
 from scalesearch.arch.reading import read_rule
 from scalesearch.arch.scaling import ScalingRule
-from scalesearch.errors import ConfigError, StudyError
+from scalesearch.data import ImageData
+from scalesearch.errors import StudyError
 from scalesearch.measure.scores import Job
 from scalesearch.scaling.grid import read_base
+from scalesearch.scaling.latencies import read_latencies
+from scalesearch.scaling.limits import Limits, check_memory, largest_phi
+from scalesearch.scaling.members import COMPOUND, Member, compound_members, read_phis, with_rivals
+from scalesearch.scaling.rivals import nearest_published
 from scalesearch.study.folder import write_atomically
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import StudyConfig, check_at_least
 from scalesearch.study.store import Record, write_trials
 
-_LARGEST_PHI = 10  # ten doublings: a typing mistake
+_LARGEST = "largest_phi"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -30,20 +40,24 @@ class FamilyConfig(StudyConfig):
     Attributes:
         base: A published name, a file or block strings; the network the study's search chose where not given.
         factors: A file that ``scale`` wrote, or ``ALPHA,BETA,GAMMA``; the study's own where not given.
-        phis: Compound exponents, one a member; 0 is the base, negative ones are smaller.
+        phi: Compound exponents, one a member, as ``0..4`` or ``0,1,2.5``; 0 is the base, negative ones are smaller.
+        rivals: Whether each member's rivals are trained too: more depth, width or resolution alone, and dWr.
+        budget: The most a member may take here; the largest phi that does is found, is the last member, and takes the
+            place of larger ones.
         seeds: Trainings of each member.
     """
 
     base: str | None = None
     factors: str | None = None
-    phis: list[float] = field(default_factory=lambda: [0.0, 1.0, 2.0])
+    phi: Any = "0..2"
+    rivals: bool = False
+    budget: Limits = field(default_factory=Limits)
     seeds: int = 3
 
     def __post_init__(self) -> None:
         StudyConfig.__post_init__(self)
         check_at_least("seeds", self.seeds, 1)
-        if not self.phis or not all(abs(phi) <= _LARGEST_PHI for phi in self.phis):
-            raise ConfigError(f"phis must be a list of numbers in [-{_LARGEST_PHI}, {_LARGEST_PHI}], got {self.phis}")
+        read_phis(self.phi)
 
     def read_rule(self) -> ScalingRule:
         """Return the rule named, or that of the study's scaling grid.
@@ -75,88 +89,197 @@ def run_family(config: FamilyConfig) -> FamilyResult:
     Writes ``family.csv``, ``trials.csv`` and the checkpoints of the first seed into the study's folder.
 
     Raises:
-        ScalesearchError: There is no base, no factors, no usable data, or the family was begun with something else.
+        ScalesearchError: There is no base, no factors, no usable data, a member is too large for this machine's
+            memory, or the family was begun with something else.
+    """
+    return run_members(config, "family", reads_test=True)
+
+
+def run_members(config: FamilyConfig, part: str, *, reads_test: bool) -> FamilyResult:
+    """Train the members of a family, or of another part that compares such networks.
+
+    Args:
+        config: The family.
+        part: Of the study; its table is ``PART.csv``.
+        reads_test: Whether members are scored on the test split, and their checkpoints kept.
+
+    Raises:
+        ScalesearchError: As ``run_family``.
     """
     base, rule = read_base(config.base, config.folder), config.read_rule()
-    members = {phi: scale_arch(base, rule.factors, phi, rounding=rule.rounding) for phi in config.phis}
     with config.folder.locked():
         data = config.load_data()
-        config.warn_of_upsampling(max(arch.image_size for arch in members.values()), data)
-        record = Record.open(
-            config.url,
-            config.study,
-            "family",
-            directions=["maximize"],
-            metric_names=["val_top1"],
-            identity={
-                "base": base.to_dict(),
-                "factors": asdict(rule.factors),
-                "rounding": rule.rounding,
-                **config.identity(data),
-            },
-        )
-        config.save("family")
-        trials = Roster(record, _entries(config, members, data.num_classes)).run(config.executor())
+        record = _open_record(config, part, base, rule, data)
+        members = plan_members(config, base, rule, data.num_classes, record)
+        config.warn_of_upsampling(max(member.arch.image_size for member in members), data)
+        for member in members:
+            _check_memory(config, member, data.num_classes)
+        config.save(part)
+        entries = _entries(config, members, part, reads_test=reads_test)
+        trials = Roster(record, entries).run(config.executor())
         table = summarise_members(base, members, trials, data.num_classes)
         if table.val_top1.isna().all():
-            raise StudyError(f"study {config.study}: every training of the family failed; trials.csv has the reasons")
+            raise StudyError(f"study {config.study}: every training of the {part} failed; trials.csv has the reasons")
+        archs = [member.arch for member in members]
+        latencies = read_latencies(record, archs, num_classes=data.num_classes, device=config.torch_device)
+        table["latency_ms"] = table.arch_id.map(latencies)
         write_trials(config.folder, config.url)
-        write_atomically(config.folder.table("family"), table.to_csv(index=False))
+        write_atomically(config.folder.table(part), table.to_csv(index=False))
         return FamilyResult(table, trials)
 
 
-def member_label(phi: float) -> str:
-    """Return the name of a member."""
-    return f"phi={phi:g}"
+def plan_members(
+    config: FamilyConfig, base: ArchSpec, rule: ScalingRule, num_classes: int, record: Record | None = None
+) -> list[Member]:
+    """Return what the family consists of; with a budget, the largest member is found by measuring.
+
+    Args:
+        config: The family.
+        base: Its base.
+        rule: Its rule.
+        num_classes: Outputs of the classifier.
+        record: Keeps the largest phi, so that a family that goes on has the same members whatever a latency reads now.
+
+    Raises:
+        ConfigError: Even the smallest network of the rule is over the budget.
+    """
+    phis = read_phis(config.phi)
+    if any(map(math.isfinite, asdict(config.budget).values())):
+        largest = _largest_phi(config, base, rule, num_classes, record)
+        phis = [*(phi for phi in phis if phi < largest), largest]
+    members = compound_members(base, rule, phis, num_classes)
+    return with_rivals(base, members, num_classes) if config.rivals else members
 
 
 def summarise_members(
-    base: ArchSpec, members: dict[float, ArchSpec], trials: pd.DataFrame, num_classes: int
+    base: ArchSpec, members: Sequence[Member], trials: pd.DataFrame, num_classes: int
 ) -> pd.DataFrame:
-    """Return a row a member: its size, costs, and mean accuracies with standard errors."""
+    """Return a row a member: its size, costs, and mean accuracies with standard errors.
+
+    A rival's ``minus_compound`` is its accuracy less that of the member it was brought near to, paired over seeds, on
+    the test split where that was read.
+    """
     base_macs = network_cost(base, num_classes=num_classes).macs
-    rows = []
-    for phi, arch in members.items():
-        cost = network_cost(arch, num_classes=num_classes)
-        mine = trials[(trials.arch_id == arch.arch_id) & (trials.state == "COMPLETE")]
-        rows.append(
+    complete = trials[trials.state == "COMPLETE"]
+    of_arch = {member.arch.arch_id: complete[complete.arch_id == member.arch.arch_id] for member in members}
+    compound = {member.phi: of_arch[member.arch.arch_id] for member in members if member.strategy == COMPOUND}
+    return pd.DataFrame(
+        [
             {
-                "member": member_label(phi),
-                "phi": phi,
-                "blocks": arch.num_blocks,
-                "stem_channels": arch.stem_channels,
-                "image_size": arch.image_size,
-                **cost._asdict(),
-                "realised_ratio": cost.macs / base_macs,
-                "latency_ms": mine.latency_ms.median(),
-                "val_top1": mine.val_top1.mean(),
-                "val_top1_se": mine.val_top1.sem(),
-                "test_top1": mine.test_top1.mean(),
-                "test_top1_se": mine.test_top1.sem(),
-                "num_seeds": len(mine),
-                "arch_id": arch.arch_id,
+                **_describe(member, base_macs),
+                **_score(of_arch[member.arch.arch_id]),
+                **(
+                    {}
+                    if member.strategy == COMPOUND
+                    else _difference(of_arch[member.arch.arch_id], compound[member.phi])
+                ),
+                "arch_id": member.arch.arch_id,
             }
-        )
-    return pd.DataFrame(rows)
+            for member in members
+        ]
+    )
 
 
-def _entries(config: FamilyConfig, members: dict[float, ArchSpec], num_classes: int) -> list[Entry]:
+def _describe(member: Member, base_macs: int) -> dict[str, Any]:
+    nearest, ratio = nearest_published(member.cost)
+    return {
+        "member": member.label,
+        "strategy": member.strategy,
+        "phi": member.phi,
+        "depth_mult": member.depth_mult,
+        "width_mult": member.width_mult,
+        "resolution_mult": member.resolution_mult,
+        "blocks": member.arch.num_blocks,
+        "stem_channels": member.arch.stem_channels,
+        "image_size": member.arch.image_size,
+        **member.cost._asdict(),
+        "product": member.product,
+        "realised_ratio": member.cost.macs / base_macs,
+        "nearest_released": nearest,
+        "macs_over_released": ratio,
+    }
+
+
+def _score(mine: pd.DataFrame) -> dict[str, Any]:
+    return {
+        "val_top1": mine.val_top1.mean(),
+        "val_top1_se": mine.val_top1.sem(),
+        "test_top1": mine.test_top1.mean(),
+        "test_top1_se": mine.test_top1.sem(),
+        "num_seeds": len(mine),
+    }
+
+
+def _difference(mine: pd.DataFrame, others: pd.DataFrame) -> dict[str, Any]:
+    score = "val_top1" if mine.test_top1.isna().all() else "test_top1"
+    paired = mine.set_index("seed")[score] - others.set_index("seed")[score]
+    return {"minus_compound": paired.mean(), "minus_compound_se": paired.sem()}
+
+
+def _open_record(config: FamilyConfig, part: str, base: ArchSpec, rule: ScalingRule, data: ImageData) -> Record:
+    return Record.open(
+        config.url,
+        config.study,
+        part,
+        directions=["maximize"],
+        metric_names=["val_top1"],
+        identity={
+            "base": base.to_dict(),
+            "factors": asdict(rule.factors),
+            "rounding": rule.rounding,
+            **config.identity(data),
+        },
+    )
+
+
+def _largest_phi(
+    config: FamilyConfig, base: ArchSpec, rule: ScalingRule, num_classes: int, record: Record | None
+) -> float:
+    asked = repr(config.budget)
+    found: dict[str, float] = {} if record is None else record.study.user_attrs.get(_LARGEST, {})
+    if asked not in found:
+        solution = largest_phi(base, rule, config.budget, num_classes=num_classes, device=config.torch_device)
+        found = {**found, asked: solution.phi}
+        if record is not None:
+            record.study.set_user_attr(_LARGEST, found)
+    return found[asked]
+
+
+def _check_memory(config: FamilyConfig, member: Member, num_classes: int) -> None:
+    check_memory(
+        member.arch,
+        config.train.batch_size,
+        num_classes=num_classes,
+        optimizer=config.train.optimizer,
+        averaged=config.train.ema_decay > 0,
+        amp=config.train.amp,
+        device=config.torch_device,
+        num_workers=config.workers,
+    )
+
+
+def _entries(config: FamilyConfig, members: Sequence[Member], part: str, *, reads_test: bool) -> list[Entry]:
     return [
         Entry(
             job=Job(
-                arch=arch,
+                arch=member.arch,
                 seed=config.seed + index,
                 data=config.data,
                 train=config.train,
                 cache=config.folder.cache,
                 device=config.torch_device,
-                checkpoint=config.folder.checkpoints / f"family-phi{phi:g}.safetensors" if index == 0 else None,
-                reads_test=True,
+                checkpoint=_checkpoint(config, member, part) if reads_test and index == 0 else None,
+                reads_test=reads_test,
             ),
-            cost=network_cost(arch, num_classes=num_classes),
-            label=member_label(phi),
-            numbers={"phi": phi},
+            cost=member.cost,
+            label=member.label,
+            numbers={"phi": member.phi},
         )
         for index in range(config.seeds)
-        for phi, arch in members.items()
+        for member in members
     ]
+
+
+def _checkpoint(config: FamilyConfig, member: Member, part: str) -> Path:
+    name = member.label.replace("=", "").replace(" ", "-")
+    return config.folder.checkpoints / f"{part}-{name}.safetensors"

@@ -1,35 +1,38 @@
-"""The grid search of alpha, beta and gamma.
+"""The grid search of alpha, beta and gamma: candidates trained seed by seed, the hopeless dropped, one chosen.
 
-Tan & Le 2019 (arXiv 1905.11946, section 3.3) fix phi = 1, suppose twice the compute, and search a small grid under
-``alpha * beta^2 * gamma^2 ~ 2``; neither grid nor code was published. Here the grid is every step of [1, 2] for each
-factor. By default a point is kept when the network it gives really costs the target, since rounding moves the macs
-far from the formula; points that round to the same network are one candidate.
+Tan & Le 2019 (arXiv 1905.11946, section 3.3) fix phi = 1, suppose twice the compute, and search a small grid.
+``candidates.py`` says which grid, and which of its points are candidates; ``racing.py`` who is trained with one more
+seed; ``evidence.py`` what the trainings say.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import cast
 
 import pandas as pd
 import yaml
 
-from scalesearch.arch import ArchSpec, Cost, ScalingFactors, network_cost, scale_arch
+from scalesearch.arch import ArchSpec, ScalingFactors
 from scalesearch.arch.reading import read_arch
 from scalesearch.arch.scaling import DEPTH_ROUNDINGS, DepthRounding
+from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.measure.scores import Job
+from scalesearch.scaling.candidates import CONSTRAINTS, ScalingCandidate, ScalingGrid, scaling_grid
+from scalesearch.scaling.evidence import CHOICES, Evidence, score_table, weigh
+from scalesearch.scaling.latencies import read_latencies
+from scalesearch.scaling.limits import Limits, within_memory
+from scalesearch.scaling.racing import choose_subset, survivors
+from scalesearch.scaling.surface import cost_doublings
 from scalesearch.study.folder import StudyFolder, write_atomically
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import StudyConfig, check_at_least, check_choice
 from scalesearch.study.store import Record, write_trials
 
-CONSTRAINTS = ("realised", "formula")
-
-_LARGEST = 2.0  # of a factor: beyond it one dimension alone overshoots a doubling
 _SMALLEST_STEP = 0.01  # a million points
-_EDGE = 1e-9  # a point exactly on the tolerance's edge is inside, whatever floating point makes of it
 
 
 @dataclass(kw_only=True, slots=True)
@@ -45,6 +48,14 @@ class ScaleConfig(StudyConfig):
             ``alpha * beta^2 * gamma^2`` does, as in the paper.
         rounding: Of scaled depths: ``ceil`` as the published networks, ``round`` or ``floor``.
         seeds: Trainings of each candidate; seeds and image order are the same for all.
+        candidates: Train at most so many, those that together tell most about the response surface; all where not
+            given.
+        keep: Share of the candidates that is trained with one more seed at most, after each seed; 1 drops only those
+            that a test tells from the best.
+        level: Confidence with which the test may drop, over the whole race.
+        choose: ``surface`` takes the maximum of the response surface through all trainings; ``mean`` the best mean.
+        budget: The most a candidate may take here.
+        plan: Print the candidates and what training them would cost, and train nothing.
     """
 
     base: str | None = None
@@ -54,110 +65,93 @@ class ScaleConfig(StudyConfig):
     constraint: str = "realised"
     rounding: str = "ceil"
     seeds: int = 2
+    candidates: int | None = None
+    keep: float = 1.0
+    level: float = 0.95
+    choose: str = "surface"
+    budget: Limits = field(default_factory=Limits)
+    plan: bool = False
 
     def __post_init__(self) -> None:
         StudyConfig.__post_init__(self)
         check_choice("constraint", self.constraint, CONSTRAINTS)
         check_choice("rounding", self.rounding, DEPTH_ROUNDINGS)
+        check_choice("choose", self.choose, CHOICES)
         check_at_least("seeds", self.seeds, 1)
         check_at_least("tolerance", self.tolerance, 0)
+        if self.candidates is not None:
+            check_at_least("candidates", self.candidates, 1)
         if not self.target > 1:
             raise ConfigError(f"target must be above 1, got {self.target}")
         if not _SMALLEST_STEP <= self.step <= 1:
             raise ConfigError(f"step must be in [{_SMALLEST_STEP}, 1], got {self.step}")
-
-
-@dataclass(frozen=True, slots=True)
-class ScalingCandidate:
-    """A scaled network and every grid point that gives it.
-
-    Attributes:
-        arch: The network.
-        cost: Of the network.
-        points: The grid points, the one whose product is nearest the target first: the factors it is known by.
-        realised_ratio: Its macs over the base's.
-    """
-
-    arch: ArchSpec
-    cost: Cost
-    points: tuple[ScalingFactors, ...]
-    realised_ratio: float
-
-    @property
-    def factors(self) -> ScalingFactors:
-        """The factors the candidate is known by."""
-        return self.points[0]
+        for name in ("keep", "level"):
+            value = getattr(self, name)
+            if not (0 < value <= 1 if name == "keep" else 0 < value < 1):
+                raise ConfigError(
+                    f"{name} must be above 0 and {'at most' if name == 'keep' else 'below'} 1, got {value}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
 class ScalingResult:
-    """The factors the grid would take, all candidates as a table, and the trials behind it."""
+    """What the grid would take and why, all candidates as a table, and the trials behind it."""
 
-    factors: ScalingFactors
-    table: pd.DataFrame
+    grid: ScalingGrid
+    evidence: Evidence
     trials: pd.DataFrame
 
+    @property
+    def factors(self) -> ScalingFactors:
+        """The factors the grid would take."""
+        return self.evidence.chosen.factors
 
-def scaling_candidates(
-    base: ArchSpec,
-    *,
-    target: float = 2.0,
-    step: float = 0.05,
-    tolerance: float = 0.05,
-    constraint: str = "realised",
-    rounding: DepthRounding = "ceil",
-    num_classes: int = 1000,
-) -> list[ScalingCandidate]:
-    """Return the distinct networks of the grid that meet the target, in rising macs.
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row a candidate, as ``weigh`` gives it."""
+        return self.evidence.table
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingPlan:
+    """The candidates of a grid, and what training them would cost.
+
+    Attributes:
+        grid: All that meet the target.
+        candidates: Those that would be trained.
+        trainings: Of candidates and seeds, if none is dropped early.
+        steps: Optimiser steps of each.
+        training_macs: Multiply-adds of all trainings, a backward pass counted as two forward passes.
+    """
+
+    grid: ScalingGrid
+    candidates: list[ScalingCandidate]
+    trainings: int
+    steps: int
+    training_macs: float
+
+
+def plan_scaling_grid(config: ScaleConfig) -> ScalingPlan:
+    """Return what ``run_scaling_grid`` would train, and its cost; a latency limit is not applied, for it is measured.
 
     Raises:
-        StudyError: No grid point meets it; the sentence names the nearest one.
-
-    Example:
-        >>> from scalesearch.arch import published_arch
-        >>> len(scaling_candidates(published_arch("efficientnet-b0"), constraint="formula"))
-        65
+        ScalesearchError: There is no base, no candidate or no usable data.
     """
-    base_macs = network_cost(base, num_classes=num_classes).macs
-    merged: dict[ArchSpec, tuple[Cost, list[ScalingFactors]]] = {}
-    nearest = (float("inf"), "")
-    for factors in grid_points(step):
-        if constraint == "formula" and not _meets(factors.product, target, tolerance):
-            nearest = min(nearest, (abs(factors.product / target - 1), f"{factors} with product {factors.product:.3g}"))
-            continue
-        arch = scale_arch(base, factors, rounding=rounding)
-        cost = merged[arch][0] if arch in merged else network_cost(arch, num_classes=num_classes)
-        ratio = cost.macs / base_macs
-        if constraint == "realised" and not _meets(ratio, target, tolerance):
-            nearest = min(nearest, (abs(ratio / target - 1), f"{factors} with {ratio:.3g} times the base's macs"))
-            continue
-        merged.setdefault(arch, (cost, []))[1].append(factors)
-    if not merged:
-        raise StudyError(
-            f"no point of the grid (step {step:g}) is within tolerance {tolerance:g} of target {target:g};"
-            f" the nearest is {nearest[1]}"
-        )
-    candidates = [
-        ScalingCandidate(
-            arch=arch,
-            cost=cost,
-            points=tuple(sorted(points, key=lambda point: abs(point.product / target - 1))),
-            realised_ratio=cost.macs / base_macs,
-        )
-        for arch, (cost, points) in merged.items()
-    ]
-    return sorted(candidates, key=lambda candidate: (candidate.cost.macs, candidate.arch.arch_id))
-
-
-def grid_points(step: float) -> Iterator[ScalingFactors]:
-    """Yield every (alpha, beta, gamma) with factors 1, 1 + step, ... up to 2."""
-    values = [round(1 + index * step, 9) for index in range(int((_LARGEST - 1) / step + _EDGE) + 1)]
-    for alpha, beta, gamma in itertools.product(values, repeat=3):
-        yield ScalingFactors(alpha, beta, gamma)
+    base, data = read_base(config.base, config.folder), config.load_data()
+    grid, candidates = _choose_candidates(config, base, data.num_classes)
+    steps = config.train.num_steps(len(data.train))
+    images = steps * min(config.train.batch_size, len(data.train)) * config.seeds
+    return ScalingPlan(
+        grid=grid,
+        candidates=candidates,
+        trainings=len(candidates) * config.seeds,
+        steps=steps,
+        training_macs=3.0 * images * sum(candidate.cost.macs for candidate in candidates),
+    )
 
 
 def run_scaling_grid(config: ScaleConfig) -> ScalingResult:
-    """Train the distinct feasible candidates with each seed and choose the best mean; go on where it stopped.
+    """Train the distinct feasible candidates seed by seed, drop the hopeless, and choose; go on where it stopped.
 
     Writes ``scaling.csv``, ``trials.csv`` and ``factors.yaml`` into the study's folder.
 
@@ -167,32 +161,25 @@ def run_scaling_grid(config: ScaleConfig) -> ScalingResult:
     base = read_base(config.base, config.folder)
     with config.folder.locked():
         data = config.load_data()
-        candidates = scaling_candidates(
-            base,
-            target=config.target,
-            step=config.step,
-            tolerance=config.tolerance,
-            constraint=config.constraint,
-            rounding=config.rounding,  # type: ignore[arg-type]
-            num_classes=data.num_classes,
-        )
-        record = Record.open(
-            config.url,
-            config.study,
-            "scale",
-            directions=["maximize"],
-            metric_names=["val_top1"],
-            identity={"base": base.to_dict(), "grid": _grid_identity(config), **config.identity(data)},
-        )
+        grid, candidates = _choose_candidates(config, base, data.num_classes)
+        record = _open_record(config, base, data)
+        candidates = _within_latency(config, record, candidates, data.num_classes)
         config.warn_of_upsampling(max(candidate.arch.image_size for candidate in candidates), data)
         config.save("scale")
-        trials = Roster(record, _entries(config, candidates)).run(config.executor())
-        table = summarise_candidates(candidates, trials)
-        best = choose_candidate(candidates, table)
+        trials = _race(config, record, candidates)
+        evidence = weigh(
+            base,
+            candidates,
+            trials,
+            target=config.target,
+            rounding=_rounding(config),
+            num_classes=data.num_classes,
+            choose=config.choose,
+        )
         write_trials(config.folder, config.url)
-        write_atomically(config.folder.table("scaling"), table.to_csv(index=False))
-        write_atomically(config.folder.factors, _factors_file(config, base, best, table))
-        return ScalingResult(best.factors, table, trials)
+        write_atomically(config.folder.table("scaling"), evidence.table.to_csv(index=False))
+        write_atomically(config.folder.factors, _factors_file(config, base, evidence))
+        return ScalingResult(grid, evidence, trials)
 
 
 def read_base(text: str | None, folder: StudyFolder) -> ArchSpec:
@@ -208,91 +195,121 @@ def read_base(text: str | None, folder: StudyFolder) -> ArchSpec:
     return ArchSpec.load(folder.base)
 
 
-def summarise_candidates(candidates: list[ScalingCandidate], trials: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a candidate: those with all their seeds first, then by mean; a single seed's error is NaN."""
-    rows = []
-    for candidate in candidates:
-        scores = trials.loc[(trials.arch_id == candidate.arch.arch_id) & (trials.state == "COMPLETE"), "val_top1"]
-        rows.append(
-            {
-                "alpha": candidate.factors.alpha,
-                "beta": candidate.factors.beta,
-                "gamma": candidate.factors.gamma,
-                "grid_points": len(candidate.points),
-                "product": candidate.factors.product,
-                "realised_ratio": candidate.realised_ratio,
-                "image_size": candidate.arch.image_size,
-                **candidate.cost._asdict(),
-                "val_top1": scores.mean(),
-                "val_top1_se": scores.sem(),
-                "num_seeds": len(scores),
-                "arch_id": candidate.arch.arch_id,
-            }
+def _choose_candidates(
+    config: ScaleConfig, base: ArchSpec, num_classes: int
+) -> tuple[ScalingGrid, list[ScalingCandidate]]:
+    """Return the grid, and those of its candidates that memory allows and ``candidates`` asks for."""
+    grid = scaling_grid(
+        base,
+        target=config.target,
+        step=config.step,
+        tolerance=config.tolerance,
+        constraint=config.constraint,
+        rounding=_rounding(config),
+        num_classes=num_classes,
+        budget=config.budget.budget,
+    )
+    candidates = grid.candidates
+    if math.isfinite(config.budget.peak_memory_mib):
+        fits = within_memory([c.arch for c in candidates], config.budget, num_classes=num_classes)
+        candidates = [candidate for candidate, fit in zip(candidates, fits, strict=True) if fit]
+    if config.candidates is not None and config.candidates < len(candidates):
+        features = cost_doublings(base, [c.factors for c in candidates], _rounding(config), num_classes)
+        candidates = [candidates[index] for index in choose_subset(features, config.candidates)]
+    return grid, candidates
+
+
+def _within_latency(
+    config: ScaleConfig, record: Record, candidates: list[ScalingCandidate], num_classes: int
+) -> list[ScalingCandidate]:
+    limit = config.budget.latency_ms
+    if not math.isfinite(limit):
+        return candidates
+    archs = [candidate.arch for candidate in candidates]
+    read = read_latencies(record, archs, num_classes=num_classes, device=config.torch_device)
+    within = [candidate for candidate in candidates if read[candidate.arch.arch_id] <= limit]
+    if not within:
+        raise StudyError(
+            f"budget.latency_ms must be at least {min(read.values()):.3g}, the fastest of the grid's {len(archs)}"
+            f" candidates; got {limit:g}"
         )
-    table = pd.DataFrame(rows)
-    # one that lost a seed to a failure is not chosen on the luck of the rest; of equals the cheaper one
-    return table.sort_values(["num_seeds", "val_top1", "macs"], ascending=[False, False, True], ignore_index=True)
+    return within
 
 
-def choose_candidate(candidates: list[ScalingCandidate], table: pd.DataFrame) -> ScalingCandidate:
-    """Return the candidate with the best mean accuracy.
-
-    Raises:
-        StudyError: Every training failed.
-    """
-    if table.val_top1.isna().all():
-        raise StudyError("every training of the scaling grid failed; the record has each one's reason")
-    best_id = str(table.arch_id.iloc[0])
-    return next(candidate for candidate in candidates if candidate.arch.arch_id == best_id)
-
-
-def _meets(ratio: float, target: float, tolerance: float) -> bool:
-    return abs(ratio / target - 1) <= tolerance + _EDGE
-
-
-def _entries(config: ScaleConfig, candidates: list[ScalingCandidate]) -> list[Entry]:
-    """Seed by seed, so that an early stop leaves every candidate with as many seeds as the others."""
-    return [
-        Entry(
-            job=Job(
-                arch=candidate.arch,
-                seed=config.seed + index,
-                data=config.data,
-                train=config.train,
-                cache=config.folder.cache,
-                device=config.torch_device,
-            ),
-            cost=candidate.cost,
-            label=str(candidate.factors),
-            numbers={
-                **asdict(candidate.factors),
-                "product": candidate.factors.product,
-                "realised_ratio": candidate.realised_ratio,
-            },
-        )
-        for index in range(config.seeds)
-        for candidate in candidates
-    ]
+def _race(config: ScaleConfig, record: Record, candidates: Sequence[ScalingCandidate]) -> pd.DataFrame:
+    """Train seed by seed those still in the race; what a run that is gone on with has dropped, it drops again."""
+    racing, entries, trials = list(candidates), list[Entry](), pd.DataFrame()
+    by_id = {candidate.arch.arch_id: candidate for candidate in candidates}
+    for index in range(config.seeds):
+        entries += [_entry(config, candidate, config.seed + index) for candidate in racing]
+        trials = Roster(record, entries).run(config.executor())
+        scores = score_table(trials, list(by_id))
+        seeds = range(config.seed, config.seed + index + 1)
+        scores = scores.reindex(columns=list(seeds))  # a study that is gone on with has later seeds too
+        if scores.notna().to_numpy().any():
+            kept = {str(name) for name in survivors(scores, config.keep, config.level)}
+            racing = [candidate for candidate in candidates if candidate.arch.arch_id in kept]
+    return trials
 
 
-def _grid_identity(config: ScaleConfig) -> dict[str, object]:
+def _entry(config: ScaleConfig, candidate: ScalingCandidate, seed: int) -> Entry:
+    return Entry(
+        job=Job(
+            arch=candidate.arch,
+            seed=seed,
+            data=config.data,
+            train=config.train,
+            cache=config.folder.cache,
+            device=config.torch_device,
+        ),
+        cost=candidate.cost,
+        label=str(candidate.factors),
+        numbers={
+            **asdict(candidate.factors),
+            "product": candidate.factors.product,
+            "realised_ratio": candidate.realised_ratio,
+        },
+    )
+
+
+def _open_record(config: ScaleConfig, base: ArchSpec, data: ImageData) -> Record:
     names = ("target", "step", "tolerance", "constraint", "rounding")
-    return {name: getattr(config, name) for name in names}
+    grid = {name: getattr(config, name) for name in names}
+    return Record.open(
+        config.url,
+        config.study,
+        "scale",
+        directions=["maximize"],
+        metric_names=["val_top1"],
+        identity={"base": base.to_dict(), "grid": grid, **config.identity(data)},
+    )
 
 
-def _factors_file(config: ScaleConfig, base: ArchSpec, best: ScalingCandidate, table: pd.DataFrame) -> str:
-    row = table[table.arch_id == best.arch.arch_id].iloc[0]
+def _rounding(config: ScaleConfig) -> DepthRounding:
+    return cast(DepthRounding, config.rounding)  # checked on construction
+
+
+def _factors_file(config: ScaleConfig, base: ArchSpec, evidence: Evidence) -> str:
+    chosen, best = evidence.chosen, evidence.best_measured
+    row = evidence.row(chosen)
+    said = {} if evidence.surface is None else {"surface_top1": row.surface_top1, "surface_se": row.surface_se}
     content = {
-        **asdict(best.factors),
+        **asdict(chosen.factors),
         "rounding": config.rounding,
         "base_arch_id": base.arch_id,
+        "base": base.to_dict(),
         "evidence": {
-            "product": round(best.factors.product, 4),
-            "realised_ratio": round(best.realised_ratio, 4),
+            "chosen_by": evidence.chosen_by,
+            "product": round(chosen.factors.product, 4),
+            "realised_ratio": round(chosen.realised_ratio, 4),
             "val_top1": round(float(row.val_top1), 4),
             "val_top1_se": round(float(row.val_top1_se), 4),
             "num_seeds": int(row.num_seeds),
-            "num_candidates": len(table),
+            **{name: round(float(value), 4) for name, value in said.items()},
+            "num_candidates": len(evidence.table),
+            "not_told_from_best_measured": evidence.num_untold,
+            "not_told_from_surface_maximum": evidence.num_in_region,
+            "best_measured": asdict(best.factors),
         },
     }
     return yaml.safe_dump(content, sort_keys=False)

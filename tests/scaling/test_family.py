@@ -14,6 +14,7 @@ from scalesearch.errors import ConfigError, StudyError
 from scalesearch.measure.scores import Score
 from scalesearch.scaling import FamilyConfig, run_family
 from scalesearch.scaling.family import FamilyResult
+from scalesearch.scaling.limits import Limits
 from scalesearch.study.executor import Event, Executor, Scored
 from scalesearch.study.store import load_records
 from tests.study.jobs import new_score
@@ -51,7 +52,7 @@ class FormulaFamily(FamilyConfig):
 
 def family(folder: Path, executor: FormulaExecutor | None = None, **changes: Any) -> FamilyResult:
     BASE.save(folder / "base.yaml")
-    keys = {"base": str(folder / "base.yaml"), "factors": "1.2,1.1,1.15", "phis": [0.0, 1.0, 2.0], "seeds": 2}
+    keys = {"base": str(folder / "base.yaml"), "factors": "1.2,1.1,1.15", "phi": [0.0, 1.0, 2.0], "seeds": 2}
     config = FormulaFamily(**settings(folder, **{**keys, **changes}))
     config.used = executor or TestReader()
     return run_family(config)
@@ -71,7 +72,7 @@ def test_a_member_is_the_base_scaled_by_its_phi_and_phi_0_is_the_base(tmp_path: 
 
 
 def test_ratios_are_to_the_base_even_where_it_is_no_member(tmp_path: Path) -> None:
-    table = family(tmp_path, phis=[2.0, 1.0], seeds=1).table
+    table = family(tmp_path, phi=[2.0, 1.0], seeds=1).table
     base_macs = network_cost(BASE, num_classes=11).macs
     assert table.realised_ratio.tolist() == [macs / base_macs for macs in table.macs]
     assert table.phi.tolist() == [2.0, 1.0]  # in the order asked for
@@ -104,17 +105,17 @@ def test_the_first_seed_of_each_member_leaves_its_weights(tmp_path: Path) -> Non
 
 def test_phis_that_give_one_network_are_trained_once_and_both_told(tmp_path: Path) -> None:
     executor = TestReader()
-    table = family(tmp_path, executor, factors="1,1.1,1.15", phis=[0.0, 0.0001]).table
+    table = family(tmp_path, executor, factors="1,1.1,1.15", phi=[0.0, 0.0001]).table
     assert len(executor.submitted) == 2  # the seeds
     assert table.num_seeds.tolist() == [2, 2]
     assert table.arch_id.nunique() == 1
 
 
 def test_a_family_run_again_trains_nothing_and_a_new_member_trains_alone(tmp_path: Path) -> None:
-    first, idle, more = family(tmp_path, phis=[0.0, 1.0]), TestReader(), TestReader()
-    assert family(tmp_path, idle, phis=[0.0, 1.0]).table.equals(first.table)
+    first, idle, more = family(tmp_path, phi=[0.0, 1.0]), TestReader(), TestReader()
+    assert family(tmp_path, idle, phi=[0.0, 1.0]).table.equals(first.table)
     assert idle.submitted == []
-    grown = family(tmp_path, more, phis=[0.0, 1.0, 2.0]).table
+    grown = family(tmp_path, more, phi=[0.0, 1.0, 2.0]).table
     assert grown.iloc[:2].equals(first.table)
     assert {arch.arch_id for arch in more.archs} == {grown.arch_id.iloc[2]}
 
@@ -138,7 +139,7 @@ def test_the_studys_own_factors_and_rounding_are_the_default(tmp_path: Path) -> 
     (tmp_path / "mine").mkdir()
     rule = "alpha: 1.3\nbeta: 1.0\ngamma: 1.0\nrounding: floor\n"
     (tmp_path / "mine" / "factors.yaml").write_text(rule, encoding="utf-8")
-    table = family(tmp_path, factors=None, phis=[1.0], seeds=1).table
+    table = family(tmp_path, factors=None, phi=[1.0], seeds=1).table
     assert table.arch_id.tolist() == [scale_arch(BASE, ScalingFactors(1.3, 1, 1), rounding="floor").arch_id]
 
 
@@ -146,6 +147,48 @@ def test_without_factors_the_sentence_says_how_to_get_them(tmp_path: Path) -> No
     sentence = "factors.yaml: the study has no scaling factors; run `scalesearch scale` first, or give factors="
     with pytest.raises(StudyError, match=sentence):
         family(tmp_path, factors=None)
+
+
+def test_rivals_are_trained_beside_each_member_at_its_macs(tmp_path: Path) -> None:
+    table = family(tmp_path, phi="0..2", rivals=True, seeds=1).table
+    assert table.member.tolist()[:2] == ["phi=0", "phi=1"]
+    assert set(table.strategy[table.phi == 2]) == {"compound", "depth", "width", "resolution", "dWr"}
+    two = table[table.phi == 2]
+    assert two.realised_ratio.between(0.75 * two.realised_ratio.iloc[0], 1.3 * two.realised_ratio.iloc[0]).all()
+    assert table.minus_compound[table.strategy == "compound"].isna().all()
+    assert two.minus_compound[two.strategy != "compound"].notna().all()
+
+
+def test_with_a_budget_the_largest_phi_that_meets_it_is_the_last_member(tmp_path: Path) -> None:
+    macs = network_cost(BASE, num_classes=11).macs
+    table = family(tmp_path, phi="0..5", budget=Limits(macs=3 * macs), seeds=1).table
+    assert (table.realised_ratio <= 3).all()
+    assert table.phi.tolist()[0] == 0.0
+    assert table.phi.is_monotonic_increasing
+    larger = scale_arch(BASE, FACTORS, table.phi.iloc[-1] + 0.01)
+    assert network_cost(larger, num_classes=11).macs > 3 * macs
+
+
+def test_a_family_that_goes_on_keeps_the_member_that_its_latency_allowed(tmp_path: Path) -> None:
+    base = family(tmp_path, phi=0, seeds=1, study="base").table
+    limit = Limits(latency_ms=3 * float(base.latency_ms.iloc[0]))
+    first = family(tmp_path, phi=0, budget=limit, seeds=1).table
+    idle = TestReader()
+    assert family(tmp_path, idle, phi=0, budget=limit, seeds=1).table.equals(first)
+    assert idle.submitted == []
+
+
+def test_a_member_too_large_for_the_memory_is_refused_before_it_is_built(tmp_path: Path) -> None:
+    sentence = r"takes at least [\d,.]+ GiB of memory for 2 at once, and cpu has [\d,.]+ GiB"
+    with pytest.raises(ConfigError, match=sentence):
+        family(tmp_path, factors="1,1,2", phi=10, seeds=1, workers=2)
+
+
+def test_a_member_says_its_product_and_the_released_network_nearest_to_it(tmp_path: Path) -> None:
+    table = family(tmp_path, seeds=1).table
+    assert table["product"].tolist() == pytest.approx([FACTORS.product**phi for phi in (0, 1, 2)])
+    assert set(table.nearest_released) == {"efficientnet-b0"}
+    assert (table.macs_over_released < 1).all()
 
 
 def test_when_every_training_fails_there_is_no_family(tmp_path: Path) -> None:
@@ -157,9 +200,9 @@ def test_when_every_training_fails_there_is_no_family(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"phis": []}, r"phis must be a list of numbers in \[-10, 10\], got \[\]"),
-        ({"phis": [0.0, math.nan]}, r"phis must be a list of numbers in \[-10, 10\], got \[0\.0, nan\]"),
-        ({"phis": [1000.0]}, r"phis must be a list of numbers in \[-10, 10\], got \[1000\.0\]"),
+        ({"phi": []}, r"phi must be exponents in \[-10, 10\], as 0\.\.4 or 0,1,2\.5; got \[\]"),
+        ({"phi": [0.0, math.nan]}, r"phi must be exponents in \[-10, 10\], as 0\.\.4 or 0,1,2\.5; got \[0\.0, nan\]"),
+        ({"phi": [1000.0]}, r"phi must be exponents in \[-10, 10\], as 0\.\.4 or 0,1,2\.5; got \[1000\.0\]"),
         ({"seeds": 0}, "seeds must be at least 1, got 0"),
     ],
 )

@@ -1,98 +1,28 @@
-"""The grid search of alpha, beta and gamma: which points there are, and which is chosen."""
+"""The grid search of alpha, beta and gamma: what is trained, and which candidate is chosen."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+import random
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from scalesearch.arch import ArchSpec, ScalingFactors, network_cost, published_arch, scale_arch
+from scalesearch.arch import ArchSpec, scale_arch
 from scalesearch.arch.reading import read_rule
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.measure.scores import Job
-from scalesearch.scaling import ScaleConfig, run_scaling_grid, scaling_candidates
-from scalesearch.scaling.grid import ScalingResult, grid_points
+from scalesearch.scaling import ScaleConfig, plan_scaling_grid, run_scaling_grid
+from scalesearch.scaling.grid import ScalingResult
+from scalesearch.scaling.limits import Limits
 from scalesearch.study.executor import Executor
 from tests.study.stand_ins import FormulaExecutor, settings, worth
 
-B0 = published_arch("efficientnet-b0")
 TINY = ArchSpec.from_blocks(
     ["ds_r1_k3_s1_c16", "ir_r2_k3_s2_e2_c24"], stem_channels=16, head_channels=32, image_size=16, stem_stride=1
 )
-
-
-def test_the_grid_has_every_step_from_one_to_two() -> None:
-    points = list(grid_points(0.05))
-    assert len(points) == len(set(points)) == 21**3
-    assert (points[0], points[-1]) == (ScalingFactors(1, 1, 1), ScalingFactors(2, 2, 2))
-    assert {point.alpha for point in grid_points(0.3)} == {1.0, 1.3, 1.6, 1.9}
-
-
-def test_by_the_papers_formula_109_points_of_b0s_grid_are_65_networks() -> None:
-    candidates = scaling_candidates(B0, constraint="formula")
-    assert sum(len(candidate.points) for candidate in candidates) == 109
-    assert len(candidates) == len({candidate.arch.arch_id for candidate in candidates}) == 65
-    assert all(abs(point.product - 2) <= 0.1 + 1e-9 for candidate in candidates for point in candidate.points)
-    # what the formula calls a doubling: rounding makes something else of it
-    assert max(candidate.realised_ratio for candidate in candidates) > 2.2
-
-
-@pytest.mark.parametrize("rounding", ["ceil", "round", "floor"])
-def test_every_realised_candidate_costs_the_target_within_the_tolerance(rounding: Any) -> None:
-    candidates = scaling_candidates(B0, rounding=rounding, step=0.1)
-    base_macs = network_cost(B0).macs
-    assert len(candidates) > 1
-    for candidate in candidates:
-        assert candidate.cost == network_cost(candidate.arch)
-        assert candidate.realised_ratio == candidate.cost.macs / base_macs
-        assert abs(candidate.realised_ratio / 2 - 1) <= 0.05
-
-
-def test_every_point_of_a_candidate_gives_its_network_and_the_nearest_product_names_it() -> None:
-    candidates = scaling_candidates(B0)
-    assert any(len(candidate.points) > 1 for candidate in candidates)
-    for candidate in candidates:
-        assert {scale_arch(B0, point) for point in candidate.points} == {candidate.arch}
-        misses = [abs(point.product - 2) for point in candidate.points]
-        assert misses == sorted(misses)
-        assert candidate.factors == candidate.points[0]
-
-
-def test_no_point_within_the_tolerance_is_left_out_or_counted_twice() -> None:
-    macs = network_cost(TINY, num_classes=11).macs
-    feasible = {
-        point
-        for point in grid_points(0.1)
-        if abs(network_cost(scale_arch(TINY, point), num_classes=11).macs / macs / 2 - 1) <= 0.1 + 1e-9
-    }
-    candidates = scaling_candidates(TINY, step=0.1, tolerance=0.1, num_classes=11)
-    points = [point for candidate in candidates for point in candidate.points]
-    assert len(points) == len(set(points))
-    assert set(points) == feasible
-
-
-def test_candidates_come_in_rising_macs() -> None:
-    costs = [candidate.cost.macs for candidate in scaling_candidates(B0, step=0.1, tolerance=0.2)]
-    assert all(one <= other for one, other in pairwise(costs))
-
-
-@pytest.mark.parametrize(
-    ("constraint", "nearest"),
-    [
-        ("realised", r"alpha [\d.]+, beta [\d.]+, gamma [\d.]+ with [\d.]+ times the base's macs"),
-        ("formula", r"alpha [\d.]+, beta [\d.]+, gamma [\d.]+ with product [\d.]+"),
-    ],
-)
-def test_a_grid_without_a_feasible_point_is_refused_with_the_nearest(constraint: str, nearest: str) -> None:
-    sentence = (
-        rf"^no point of the grid \(step 0\.5\) is within tolerance 0\.001 of target 2\.9; the nearest is {nearest}$"
-    )
-    with pytest.raises(StudyError, match=sentence):
-        scaling_candidates(B0, target=2.9, step=0.5, tolerance=0.001, constraint=constraint)
 
 
 class FormulaScale(ScaleConfig):
@@ -112,7 +42,7 @@ def scale(folder: Path, executor: FormulaExecutor | None = None, **changes: Any)
     return run_scaling_grid(config)
 
 
-def test_the_choice_is_the_best_mean_over_the_seeds(tmp_path: Path) -> None:
+def test_by_mean_the_choice_is_the_best_mean_over_the_seeds(tmp_path: Path) -> None:
     tops = {}
 
     def lucky_once(job: Job) -> float:
@@ -122,7 +52,7 @@ def test_the_choice_is_the_best_mean_over_the_seeds(tmp_path: Path) -> None:
         return tops[job.arch.arch_id][-1]
 
     executor = FormulaExecutor(lucky_once)
-    result = scale(tmp_path, executor, seeds=3, seed=1)
+    result = scale(tmp_path, executor, seeds=3, seed=1, choose="mean", level=0.999)
     assert {job.seed for _, job in executor.submitted} == {1, 2, 3}
     best = max(tops, key=lambda arch_id: sum(tops[arch_id]))
     assert max(tops, key=lambda arch_id: max(tops[arch_id])) != best
@@ -149,6 +79,76 @@ def test_one_seed_has_no_standard_error(tmp_path: Path) -> None:
     assert result.table.val_top1.notna().all()
 
 
+def hill(job: Job) -> float:
+    """Have a maximum at twice the pixels, and noise that favours another candidate with each seed."""
+    noise = random.Random(f"{job.arch.arch_id} {job.seed}").gauss(0.0, 0.01)
+    return 0.8 - (math.log2(job.arch.image_size / 16) - 0.4) ** 2 + noise
+
+
+def test_by_surface_the_choice_is_the_maximum_of_what_all_trainings_say(tmp_path: Path) -> None:
+    result = scale(tmp_path, FormulaExecutor(hill), seeds=2, step=0.1)
+    evidence = result.evidence
+    assert evidence.chosen_by == "surface"
+    assert evidence.surface is not None
+    assert evidence.surface.residual_sd == pytest.approx(0.01, rel=0.5)
+    assert result.factors.gamma in (1.3, 1.4)  # of a true maximum at 1.32
+    assert evidence.row(evidence.chosen).in_region
+    best = evidence.row(evidence.best_measured)
+    assert best.untold
+    assert best.val_top1 == result.table.val_top1.max()
+    assert 1 <= evidence.num_in_region < len(result.table)
+
+
+def test_what_the_test_tells_from_the_best_is_trained_no_more(tmp_path: Path) -> None:
+    executor = FormulaExecutor(hill)
+    result = scale(tmp_path, executor, seeds=4, step=0.1)
+    dropped = result.table[result.table.num_seeds < 4]
+    assert 0 < len(dropped) < len(result.table)
+    assert dropped.num_seeds.min() == 2  # one seed tells nothing
+    assert dropped.val_top1.max() < result.table.val_top1.iloc[0] - 0.02
+    again = FormulaExecutor(hill)
+    assert scale(tmp_path, again, seeds=4, step=0.1).table.equals(result.table)
+    assert again.submitted == []
+
+
+def test_keep_halves_the_candidates_after_each_seed(tmp_path: Path) -> None:
+    table = scale(tmp_path, FormulaExecutor(hill), seeds=3, step=0.1, keep=0.5).table
+    num = len(table)
+    assert (table.num_seeds >= 2).sum() <= math.ceil(num / 2)
+    assert (table.num_seeds == 3).sum() <= math.ceil(math.ceil(num / 2) / 2)
+
+
+def test_a_subset_is_trained_where_fewer_candidates_are_asked_for(tmp_path: Path) -> None:
+    executor = FormulaExecutor(hill)
+    result = scale(tmp_path, executor, seeds=2, step=0.1, candidates=6)
+    assert len(result.table) == 6 < len(result.grid.candidates)
+    assert {arch.arch_id for arch in executor.archs} == set(result.table.arch_id)
+
+
+def test_a_budget_leaves_candidates_out(tmp_path: Path) -> None:
+    whole = scale(tmp_path, seeds=1).table
+    params = float(whole.params.median())
+    fewer = scale(tmp_path, seeds=1, study="small", budget=Limits(params=params)).table
+    assert len(fewer) == (whole.params <= params).sum()
+
+
+@pytest.mark.parametrize("name", ["peak_memory_mib", "latency_ms"])
+def test_a_budget_that_no_candidate_meets_is_refused_with_what_would_do(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StudyError, match=rf"^budget\.{name} must be at least [\d.]+, the .* candidates; got 0\.001$"):
+        scale(tmp_path, budget=Limits(**{name: 0.001}))
+
+
+def test_a_plan_counts_trainings_and_trains_nothing(tmp_path: Path) -> None:
+    TINY.save(tmp_path / "base.yaml")
+    keys = {"base": str(tmp_path / "base.yaml"), "step": 0.25, "tolerance": 0.25, "seeds": 3}
+    config = ScaleConfig(**settings(tmp_path, **keys))
+    plan = plan_scaling_grid(config)
+    assert plan.trainings == 3 * len(plan.candidates) == 3 * len(plan.grid.candidates)
+    images = plan.steps * 3 * min(config.train.batch_size, len(config.load_data().train))
+    assert plan.training_macs == 3 * images * sum(candidate.cost.macs for candidate in plan.candidates)
+    assert not (tmp_path / "mine" / "study.db").exists()
+
+
 def test_of_equals_the_cheaper_candidate_is_chosen(tmp_path: Path) -> None:
     result = scale(tmp_path, FormulaExecutor(lambda job: 0.5), seeds=1)
     assert result.table.macs.iloc[0] == result.table.macs.min()
@@ -160,7 +160,7 @@ def test_a_candidate_that_lost_a_seed_is_not_chosen(tmp_path: Path) -> None:
             raise ZeroDivisionError("unlucky")
         return 1.0 if job.arch.image_size == 16 else worth(job) / 10
 
-    result = scale(tmp_path, FormulaExecutor(fail_once), seeds=2)
+    result = scale(tmp_path, FormulaExecutor(fail_once), seeds=2, choose="mean")
     assert result.table.num_seeds.iloc[0] == 2
     assert result.factors.gamma > 1
     assert result.table.num_seeds.min() == 1
