@@ -18,7 +18,7 @@ from scalesearch.arch import ArchSpec
 from scalesearch.arch.scaling import DepthRounding
 from scalesearch.errors import StudyError
 from scalesearch.scaling.candidates import ScalingCandidate
-from scalesearch.scaling.racing import indistinguishable
+from scalesearch.scaling.racing import indistinguishable, one_step_apart
 from scalesearch.scaling.surface import Floats, ResponseSurface, at_equal_cost, cost_doublings, fit_surface
 
 CHOICES = ("surface", "mean")
@@ -63,6 +63,7 @@ def weigh(
     trials: pd.DataFrame,
     *,
     target: float,
+    step: float,
     rounding: DepthRounding,
     num_classes: int,
     choose: str = "surface",
@@ -96,14 +97,15 @@ def weigh(
         )
         table = table.merge(said, left_on="arch_id", right_index=True, how="left")
         if choose == "surface":
-            chosen, by = candidates[surface.maximum(level)], "surface"
+            near = one_step_apart([candidate.points for candidate in candidates], step)
+            chosen, by = candidates[surface.maximum(level, near)], "surface"
     return Evidence(table.reset_index(drop=True), surface, chosen, by, best)
 
 
 def evidence_sentences(evidence: Evidence) -> list[str]:
     """Say what is chosen and how sure that is, a sentence each."""
     chosen, best, num = evidence.chosen, evidence.best_measured, len(evidence.table)
-    by = "the maximum of the response surface" if evidence.chosen_by == "surface" else "the best mean"
+    by = "the likeliest within a step of the surface's maximum" if evidence.chosen_by == "surface" else "the best mean"
     row = evidence.row(best)
     sentences = [
         f"It would take {chosen.factors} (product {chosen.factors.product:.2f}), {by}.",

@@ -53,7 +53,8 @@ class ScaleConfig(StudyConfig):
         keep: Share of the candidates that is trained with one more seed at most, after each seed; 1 drops only those
             that a test tells from the best.
         level: Confidence with which the test may drop, over the whole race.
-        choose: ``surface`` takes the maximum of the response surface through all trainings; ``mean`` the best mean.
+        choose: ``surface`` takes the candidate that is most probably within a step of the maximum of the response
+            surface through all trainings; ``mean`` the best mean.
         budget: The most a candidate may take here.
         plan: Print the candidates and what training them would cost, and train nothing.
     """
@@ -172,6 +173,7 @@ def run_scaling_grid(config: ScaleConfig) -> ScalingResult:
             candidates,
             trials,
             target=config.target,
+            step=config.step,
             rounding=_rounding(config),
             num_classes=data.num_classes,
             choose=config.choose,
