@@ -6,6 +6,7 @@ import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -14,12 +15,15 @@ from rich.table import Table
 
 from scalesearch.arch import ArchSpec
 from scalesearch.arch.reading import read_arch
+from scalesearch.arch.scaling import DepthRounding
 from scalesearch.config import ProfileConfig, ReportConfig, RunConfig
 from scalesearch.measure.latency_table import LatencyTableConfig, run_latency_table
 from scalesearch.measure.profiling import ProfileInfo, profile_network
 from scalesearch.report.fidelity import fidelity_info
 from scalesearch.report.plot import save_figure
 from scalesearch.report.plot_fidelity import plot_fidelity
+from scalesearch.report.plot_map import plot_map
+from scalesearch.report.scaling_map import MapInfo, scaling_map_info
 from scalesearch.report.studies import write_report
 from scalesearch.scaling import (
     FamilyConfig,
@@ -30,7 +34,7 @@ from scalesearch.scaling import (
     run_scaling_grid,
 )
 from scalesearch.scaling.evidence import evidence_sentences
-from scalesearch.scaling.grid import ScalingPlan
+from scalesearch.scaling.grid import ScalingPlan, ScalingResult
 from scalesearch.search import SearchConfig, run_search
 from scalesearch.search.fidelity import REFERENCE, FidelityConfig, run_fidelity
 from scalesearch.study.progress import StepsDisplay
@@ -65,7 +69,8 @@ def scale(config: ScaleConfig) -> None:
     _say(f"{result.grid.info}.")
     for sentence in evidence_sentences(result.evidence):
         _say(sentence)
-    _wrote(config.folder.table("scaling"), config.folder.factors)
+    pictures = save_figure(plot_map(_map_info(config, result)), config.folder.root / "map")
+    _wrote(config.folder.table("scaling"), config.folder.factors, *pictures)
 
 
 def family(config: FamilyConfig) -> None:
@@ -146,6 +151,18 @@ def latency_table(config: LatencyTableConfig) -> None:
 def wide_console() -> Console:
     """Return a console for tables: as wide as the terminal, or wide enough for a file."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
+
+def _map_info(config: ScaleConfig, result: ScalingResult) -> MapInfo:
+    return scaling_map_info(
+        result.table,
+        result.evidence.surface,
+        result.base,
+        target=config.target,
+        rounding=cast(DepthRounding, config.rounding),
+        chosen_arch_id=result.evidence.chosen.arch.arch_id,
+        num_classes=result.num_classes,
+    )
 
 
 def _print_plan(config: ScaleConfig, plan: ScalingPlan) -> None:

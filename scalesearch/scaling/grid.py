@@ -98,6 +98,8 @@ class ScaleConfig(StudyConfig):
 class ScalingResult:
     """What the grid would take and why, all candidates as a table, and the trials behind it."""
 
+    base: ArchSpec
+    num_classes: int
     grid: ScalingGrid
     evidence: Evidence
     trials: pd.DataFrame
@@ -181,7 +183,7 @@ def run_scaling_grid(config: ScaleConfig) -> ScalingResult:
         write_trials(config.folder, config.url)
         write_atomically(config.folder.table("scaling"), evidence.table.to_csv(index=False))
         write_atomically(config.folder.factors, _factors_file(config, base, evidence))
-        return ScalingResult(grid, evidence, trials)
+        return ScalingResult(base, data.num_classes, grid, evidence, trials)
 
 
 def read_base(text: str | None, folder: StudyFolder) -> ArchSpec:
