@@ -19,8 +19,10 @@ from scalesearch.arch.scaling import DepthRounding
 from scalesearch.config import ProfileConfig, ReportConfig, RunConfig
 from scalesearch.measure.latency_table import LatencyTableConfig, run_latency_table
 from scalesearch.measure.profiling import ProfileInfo, profile_network
+from scalesearch.report.curves import curves_info
 from scalesearch.report.fidelity import fidelity_info
 from scalesearch.report.plot import save_figure
+from scalesearch.report.plot_curves import plot_curves
 from scalesearch.report.plot_fidelity import plot_fidelity
 from scalesearch.report.plot_map import plot_map
 from scalesearch.report.scaling_map import MapInfo, scaling_map_info
@@ -88,7 +90,8 @@ def scaling_curves(config: FamilyConfig) -> None:
     columns = ["member", "strategy", "image_size", "macs", "latency_ms", "val_top1", "val_top1_se"]
     _print_frame(result.table[columns], f"Scaling curves, {config.seeds} seeds each")
     _print_frame(result.fits, "Power laws: error = coefficient * cost^-exponent")
-    _wrote(config.folder.table("curves"), config.folder.table("curves-fits"))
+    pictures = save_figure(plot_curves(curves_info(result.table)), config.folder.root / "curves")
+    _wrote(config.folder.table("curves"), config.folder.table("curves-fits"), *pictures)
 
 
 def report(config: ReportConfig) -> None:

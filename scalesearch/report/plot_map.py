@@ -93,12 +93,12 @@ def _draw_field(axes: Axes, info: MapInfo, norm: Normalize) -> None:
         return
     edge = Polygon(info.field.domain, transform=axes.transData)
     values = np.ma.masked_invalid(info.field.predicted)
-    mesh = axes.pcolormesh(info.field.betas, info.field.gammas, values, cmap=_COLOURS, norm=norm, zorder=1)
+    mesh = axes.pcolormesh(info.field.edges, info.field.edges, values, cmap=_COLOURS, norm=norm, zorder=1)
     mesh.set(rasterized=True, gid="field", clip_path=edge)  # thousands of cells would make a slow SVG
     corners = [corner for side in info.field.outline for corner in side]
     outline = Path(corners, [Path.MOVETO, Path.LINETO] * len(info.field.outline))  # one path has one halo
     region = PathPatch(outline, fill=False, edgecolor=canvas.INK, linewidth=1.5, capstyle="round", zorder=3)
-    region.set(path_effects=_HALO, gid="region")
+    region.set(path_effects=_HALO, gid="region", snap=False)
     axes.add_patch(region)
 
 
@@ -176,7 +176,7 @@ def _legend_handles(info: MapInfo) -> list[Artist]:
             Line2D([], [], color=canvas.INK, linewidth=1.5, label=f"{100 * LEVEL:g} % region of the maximum")
         )
     handles.append(
-        Line2D([], [], color=canvas.INK, alpha=0.5, linewidth=0.7, label=f"depth factor {_ALPHA}, as is left")
+        Line2D([], [], color=canvas.INK, alpha=0.5, linewidth=0.7, label=f"depth factor {_ALPHA} on the constraint")
     )
     return handles
 
@@ -203,5 +203,5 @@ def _footnote(info: MapInfo) -> str:
         )
     if info.num_untrained:
         notes.append(f"Not drawn: {info.num_untrained} without a score.")
-    notes.append("EfficientNet's rule was found on B0 at 2 times its macs; it is drawn unrounded.")
+    notes.append("EfficientNet's rule, found on B0 at 2 times its macs, is drawn unrounded.")
     return " ".join(notes)

@@ -30,14 +30,12 @@ Segment = tuple[Point, Point]
 ALPHA_LIMITS = (1.0, 2.0)  # of the grid
 LEVEL = 0.95
 _LARGEST = 2.0  # of beta and gamma, in the grid
-_FINE, _COARSE = (
-    72,
-    24,
-)  # cells along each axis: of the colour, and of the region, whose time goes with the fourth power
-_EVERY = 4  # one in so many draws of the surface places an outline of that coarseness as well as all would
+_FINE = 72  # cells of the colour along each axis
+_COARSE = 18  # cells of the region: its time goes with the fourth power
+_EVERY = 4  # one in so many draws of the surface places so coarse an outline as well as all would
 _ALPHAS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 _EDGE = 1e-9
-_NEEDED = ("alpha", "beta", "gamma", "realised_ratio", "val_top1", "val_top1_se", "num_seeds", "arch_id")
+_NEEDED = ("alpha", "beta", "gamma", "val_top1", "val_top1_se", "num_seeds", "arch_id")
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,6 @@ class MapCandidate:
     gamma: float
     width: float
     resolution: float
-    realised_ratio: float
     arch_id: str
     score: float
     standard_error: float
@@ -74,16 +71,14 @@ class MapField:
     """The response surface on the constraint.
 
     Attributes:
-        betas: Edges of the cells along the width's axis.
-        gammas: Edges of the cells along the resolution's.
+        edges: Of the cells, along either axis.
         predicted: Top-1 in the middle of each cell, a row a gamma; NaN where ``alpha`` leaves the grid's limits.
         domain: Corners of the constraint within these limits; cells at its ends stick out by a half.
         outline: Sides of the region that holds the maximum with 95 % confidence, over a coarser lattice.
         chosen_error: The surface's standard error at the chosen candidate.
     """
 
-    betas: tuple[float, ...]
-    gammas: tuple[float, ...]
+    edges: tuple[float, ...]
     predicted: tuple[tuple[float, ...], ...]
     domain: tuple[Point, ...]
     outline: tuple[Segment, ...]
@@ -94,8 +89,7 @@ class MapField:
 class MapInfo:
     """The map; ``candidates`` are those with a score, fewest seeds first, and ``field`` is None without a surface.
 
-    ``score_limits`` are those of the surface and of the candidates with all seeds; what has fewer may lie outside.
-    ``landmark`` is EfficientNet's rule, at its own factors, unrounded.
+    ``score_limits`` hold the surface and the candidates with all seeds, ``landmark`` is EfficientNet's rule, unrounded.
     """
 
     candidates: tuple[MapCandidate, ...]
@@ -150,22 +144,19 @@ def scaling_map_info(
     factors = [ScalingFactors(*map(float, row)) for row in table[["alpha", "beta", "gamma"]].to_numpy()]
     features = at_equal_cost(cost_doublings(base, factors, rounding, num_classes), target)
     everything = [_candidate(row, place) for (_, row), place in zip(table.iterrows(), features, strict=True)]
-    is_chosen = (table.arch_id == chosen_arch_id).to_numpy()
-    chosen = everything[int(is_chosen.argmax())]
+    chosen = list(table.arch_id).index(chosen_arch_id)
     scored = sorted((each for each in everything if math.isfinite(each.score)), key=lambda each: each.num_seeds)
-    field = None if surface is None else _field(surface, target, features[is_chosen][:1])
-    most_seeds = scored[-1].num_seeds
-    shown = [each.score for each in scored if each.num_seeds == most_seeds]
-    if field is not None:
-        shown += [value for row in field.predicted for value in row if math.isfinite(value)]
+    field = None if surface is None else _field(surface, target, features[chosen])
+    shown = [each.score for each in scored if each.num_seeds == scored[-1].num_seeds]
+    shown += [] if field is None else [value for row in field.predicted for value in row if math.isfinite(value)]
     return MapInfo(
         candidates=tuple(scored),
-        chosen=chosen,
+        chosen=everything[chosen],
         field=field,
         alpha_lines=_alpha_lines(target),
         landmark=EFFICIENTNET_FACTORS,
         target=target,
-        most_seeds=most_seeds,
+        most_seeds=scored[-1].num_seeds,
         num_untrained=len(everything) - len(scored),
         score_limits=(min(shown), max(shown)),
         title=title or f"Scaling rules at {target:g} times the base's macs, and their accuracy",
@@ -175,9 +166,7 @@ def scaling_map_info(
 def _check(table: pd.DataFrame, chosen_arch_id: str) -> None:
     missing = [name for name in _NEEDED if name not in table.columns]
     if missing:
-        raise StudyError(
-            f"the table of candidates lacks the columns {', '.join(missing)}; it has {', '.join(table.columns)}"
-        )
+        raise StudyError(f"the table of candidates lacks the columns {', '.join(missing)}")
     if not np.isfinite(table.val_top1.astype(float)).any():
         raise StudyError(f"there is no map to draw: none of {len(table)} candidates has a score")
     if chosen_arch_id not in set(table.arch_id):
@@ -192,7 +181,6 @@ def _candidate(row: pd.Series, doublings: Floats) -> MapCandidate:
         gamma=float(row.gamma),
         width=width,
         resolution=resolution,
-        realised_ratio=float(row.realised_ratio),
         arch_id=str(row.arch_id),
         score=float(row.val_top1),
         standard_error=float(row.val_top1_se),
@@ -224,30 +212,25 @@ def _domain(target: float) -> tuple[Point, ...]:
 
 
 def _field(surface: ResponseSurface, target: float, chosen: Floats) -> MapField:
-    edges = _edges(_FINE, target)
-    features, is_inside = _lattice(edges, target)
+    edges, features, is_inside = _lattice(_FINE, target)
     predicted = np.where(is_inside, surface.predict(features.reshape(-1, 3))[0].reshape(is_inside.shape), np.nan)
     return MapField(
-        betas=tuple(edges.tolist()),
-        gammas=tuple(edges.tolist()),
+        edges=tuple(edges.tolist()),
         predicted=tuple(tuple(row) for row in predicted.tolist()),
         domain=_domain(target),
         outline=_outline(replace(surface, draws=surface.draws[::_EVERY]), target),
-        chosen_error=float(surface.predict(chosen)[1][0]),
+        chosen_error=float(surface.predict(chosen[None])[1][0]),
     )
 
 
-def _edges(num_cells: int, target: float) -> Floats:
-    return np.geomspace(1.0, _top(target), num_cells + 1)
-
-
-def _lattice(edges: Floats, target: float) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return ``cost_doublings`` (G, B, 3) in the middle of each cell, and whether its alpha is one of the grid's."""
+def _lattice(num_cells: int, target: float) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Return edges, ``cost_doublings`` (G, B, 3) in the middle of each cell, and whether its alpha is the grid's."""
+    edges = np.geomspace(1.0, _top(target), num_cells + 1)
     middles = np.log2(edges[:-1] * edges[1:])  # twice the logarithm of the middle
     resolution, width = np.meshgrid(middles, middles, indexing="ij")
     depth = np.log2(target) - width - resolution
     low, high = np.log2(ALPHA_LIMITS)
-    return np.stack([depth, width, resolution], axis=-1), (depth >= low - _EDGE) & (depth <= high + _EDGE)
+    return edges, np.stack([depth, width, resolution], axis=-1), (depth >= low - _EDGE) & (depth <= high + _EDGE)
 
 
 def _outline(surface: ResponseSurface, target: float) -> tuple[Segment, ...]:
@@ -255,24 +238,21 @@ def _outline(surface: ResponseSurface, target: float) -> tuple[Segment, ...]:
 
     The constraint's ends at alpha 1 and 2 halve the cells whose middle they meet: these end in the diagonal.
     """
-    edges = _edges(_COARSE, target)
-    features, is_inside = _lattice(edges, target)
+    edges, features, is_inside = _lattice(_COARSE, target)
     region = np.zeros(is_inside.shape, dtype=bool)
     region[is_inside] = surface.confidence_region(features[is_inside], LEVEL)
-    is_next = np.pad(region, 1)
+    is_beyond = ~np.pad(region, 1)
     at = edges.tolist()
     outline: list[Segment] = []
     for row, column in np.argwhere(region).tolist():
         left, right, low, high = at[column], at[column + 1], at[row], at[row + 1]
-        sides = {
-            (0, -1): ((left, low), (left, high)),
-            (-1, 0): ((left, low), (right, low)),
-            (0, 1): ((right, low), (right, high)),
-            (1, 0): ((left, high), (right, high)),
-        }
-        lowest, highest = np.abs(features[row, column, 0] - np.log2(ALPHA_LIMITS)) < _EDGE
-        if lowest or highest:
-            sides = dict(list(sides.items())[:2] if lowest else list(sides.items())[2:])
-            outline.append(((left, high), (right, low)))
-        outline += [side for (up, on), side in sides.items() if not is_next[1 + row + up, 1 + column + on]]
+        is_one, is_two = np.abs(features[row, column, 0] - np.log2(ALPHA_LIMITS)) < _EDGE
+        sides = (
+            (is_one or is_two, (left, high), (right, low)),
+            (not is_two and is_beyond[row + 1, column], (left, low), (left, high)),
+            (not is_two and is_beyond[row, column + 1], (left, low), (right, low)),
+            (not is_one and is_beyond[row + 1, column + 2], (right, low), (right, high)),
+            (not is_one and is_beyond[row + 2, column + 1], (left, high), (right, high)),
+        )
+        outline += [(start, end) for is_side, start, end in sides if is_side]
     return tuple(outline)
