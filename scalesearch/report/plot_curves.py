@@ -177,7 +177,7 @@ def _footnote(infos: Sequence[CurvesInfo]) -> str:
             f" {REACH:g} times the strategy's highest cost, where nothing was measured; a strategy that saturates"
             " falls below it."
         )
-    notes.append("Latency: on the machine of the study.")
+    notes.append("Latency: one image on one thread of the study's machine.")
     for info in infos:
         if info.num_left_out:
             notes.append(f"Networks left out for want of {_BY[info.cost_name]} or score: {info.num_left_out}.")
