@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -13,6 +14,7 @@ from scalesearch.arch.spec import BLOCK_TYPES, ArchSpec
 from scalesearch.errors import ArchError
 
 _FILE_ENDINGS = (".yaml", ".yml", ".json")
+_FACTORS = ("alpha", "beta", "gamma")
 
 
 def read_arch(text: str) -> ArchSpec:
@@ -57,18 +59,37 @@ def read_rule(text: str) -> ScalingRule:
     return ScalingRule(ScalingFactors(alpha, beta, gamma))
 
 
+def read_rule_base(text: str) -> ArchSpec | None:
+    """Return the base that a rule's file was found on; None where it names none, or the rule is numbers alone.
+
+    Raises:
+        ArchError: The file cannot be read, or its base is no architecture.
+    """
+    if not text.endswith(_FILE_ENDINGS):
+        return None
+    base = _read_rule_file(Path(text)).get("base")
+    try:
+        return None if base is None else ArchSpec.from_dict(base)
+    except ArchError as error:
+        raise ArchError(f"{text}: base: {error}") from None
+
+
 def _load_rule(path: Path) -> ScalingRule:
+    values = _read_rule_file(path)
+    try:
+        factors = ScalingFactors(*(float(values[name]) for name in _FACTORS))
+        return ScalingRule(factors, values.get("rounding", "ceil"))
+    except ArchError as error:
+        raise ArchError(f"{path}: {error}") from None
+
+
+def _read_rule_file(path: Path) -> Mapping[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ArchError(f"{path}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ArchError(f"{path}: {' '.join(str(error).split())}") from None
-    names = ("alpha", "beta", "gamma")
-    if not isinstance(values, Mapping) or not all(isinstance(values.get(name), (int, float)) for name in names):
+    if not isinstance(values, Mapping) or not all(isinstance(values.get(name), (int, float)) for name in _FACTORS):
         raise ArchError(f"{path}: it must give the numbers alpha, beta and gamma, got {values!r}")
-    try:
-        factors = ScalingFactors(*(float(values[name]) for name in names))
-        return ScalingRule(factors, values.get("rounding", "ceil"))
-    except ArchError as error:
-        raise ArchError(f"{path}: {error}") from None
+    return values

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from scalesearch.arch import ArchSpec, network_cost
-from scalesearch.arch.reading import read_rule
+from scalesearch.arch.reading import read_rule, read_rule_base
 from scalesearch.arch.scaling import ScalingRule
 from scalesearch.data import ImageData
 from scalesearch.errors import StudyError
@@ -38,7 +38,8 @@ class FamilyConfig(StudyConfig):
     """The keys of ``scalesearch family``.
 
     Attributes:
-        base: A published name, a file or block strings; the network the study's search chose where not given.
+        base: A published name, a file or block strings; where not given, the one that the file of ``factors`` was found
+            on, else the network the study's search chose.
         factors: A file that ``scale`` wrote, or ``ALPHA,BETA,GAMMA``; the study's own where not given.
         phi: Compound exponents, one a member, as ``0..4`` or ``0,1,2.5``; 0 is the base, negative ones are smaller.
         rivals: Whether each member's rivals are trained too: more depth, width or resolution alone, and dWr.
@@ -58,6 +59,15 @@ class FamilyConfig(StudyConfig):
         StudyConfig.__post_init__(self)
         check_at_least("seeds", self.seeds, 1)
         read_phis(self.phi)
+
+    def read_base(self) -> ArchSpec:
+        """Return the base named, or that of the rule named, or the study's own.
+
+        Raises:
+            ScalesearchError: It cannot be read, or there is none.
+        """
+        found = read_rule_base(self.factors) if self.base is None and self.factors is not None else None
+        return read_base(self.base, self.folder) if found is None else found
 
     def read_rule(self) -> ScalingRule:
         """Return the rule named, or that of the study's scaling grid.
@@ -106,7 +116,7 @@ def run_members(config: FamilyConfig, part: str, *, reads_test: bool) -> FamilyR
     Raises:
         ScalesearchError: As ``run_family``.
     """
-    base, rule = read_base(config.base, config.folder), config.read_rule()
+    base, rule = config.read_base(), config.read_rule()
     with config.folder.locked():
         data = config.load_data()
         record = _open_record(config, part, base, rule, data)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import yaml
 
 from scalesearch.arch import ArchSpec, ScalingFactors, network_cost, scale_arch
 from scalesearch.errors import ConfigError, StudyError
@@ -141,6 +142,14 @@ def test_the_studys_own_factors_and_rounding_are_the_default(tmp_path: Path) -> 
     (tmp_path / "mine" / "factors.yaml").write_text(rule, encoding="utf-8")
     table = family(tmp_path, factors=None, phi=[1.0], seeds=1).table
     assert table.arch_id.tolist() == [scale_arch(BASE, ScalingFactors(1.3, 1, 1), rounding="floor").arch_id]
+
+
+def test_a_rules_file_brings_the_base_it_was_found_on(tmp_path: Path) -> None:
+    rule = {"alpha": 1.3, "beta": 1.0, "gamma": 1.0, "base": BASE.to_dict()}
+    path = tmp_path / "rule.yaml"
+    path.write_text(yaml.safe_dump(rule), encoding="utf-8")
+    table = family(tmp_path, base=None, factors=str(path), phi="0..1", seeds=1).table
+    assert table.arch_id.tolist() == [BASE.arch_id, scale_arch(BASE, ScalingFactors(1.3, 1, 1)).arch_id]
 
 
 def test_without_factors_the_sentence_says_how_to_get_them(tmp_path: Path) -> None:
