@@ -90,7 +90,8 @@ def scaling_curves(config: FamilyConfig) -> None:
     columns = ["member", "strategy", "image_size", "macs", "latency_ms", "val_top1", "val_top1_se"]
     _print_frame(result.table[columns], f"Scaling curves, {config.seeds} seeds each")
     _print_frame(result.fits, "Power laws: error = coefficient * cost^-exponent")
-    pictures = save_figure(plot_curves(curves_info(result.table)), config.folder.root / "curves")
+    against_macs, against_latency = curves_info(result.table), curves_info(result.table, cost="latency_ms")
+    pictures = save_figure(plot_curves(against_macs, against_latency), config.folder.root / "curves")
     _wrote(config.folder.table("curves"), config.folder.table("curves-fits"), *pictures)
 
 

@@ -81,7 +81,7 @@ class CurvesInfo:
 
     def own_points(self, curve: CurveInfo) -> tuple[CurvePoint, ...]:
         """Return a strategy's networks without the base."""
-        return tuple(point for point in curve.points if point != self.base)
+        return tuple(point for point in curve.points if self.base is None or point.arch_id != self.base.arch_id)
 
 
 def curves_info(table: pd.DataFrame, *, cost: CostName = "macs", title: str = "") -> CurvesInfo:

@@ -23,7 +23,10 @@ from scalesearch.report.plot import COST_LABELS, SCORE_LABELS
 from scalesearch.scaling.members import COMPOUND
 
 _WIDTH, _HEIGHT, _NUM_COLUMNS = 10.4, 3.9, 2
-_DASHED, _DOTTED = (0, (4, 2)), (0, (1, 1.6))
+_LAWS = (  # dashes, opacity and name
+    ((0, (4, 2)), 0.9, "power law of the error"),
+    ((0, (1, 1.6)), 0.65, f"its extrapolation, to {REACH:g} times the highest cost"),
+)
 _BY = {"macs": "macs", "latency_ms": "latency"}
 
 
@@ -38,7 +41,7 @@ _STYLES = {
     "depth": _Style(canvas.BLUE, "v", 6.0),
     "width": _Style(canvas.GREEN, "D", 5.0),
     "resolution": _Style(canvas.PURPLE, "^", 6.0),
-    "dWr": _Style(canvas.ORANGE, "P", 6.5),
+    "dWr": _Style(canvas.ORANGE, "p", 6.5),
 }
 _OTHER = _Style(canvas.SKY, "X", 6.0)
 
@@ -85,11 +88,11 @@ def _draw_curve(axes: Axes, info: CurvesInfo, curve: CurveInfo, layer: int) -> N
     """Draw a strategy's networks, joined with the base, and its law: dashed where measured, dotted and pale beyond."""
     style = _style(curve)
     costs, scores = [point.cost for point in curve.points], [point.score for point in curve.points]
-    axes.plot(costs, scores, color=style.colour, linewidth=1.5, zorder=layer, gid=f"joined-{curve.strategy}")
+    axes.plot(costs, scores, color=style.colour, linewidth=1.4, zorder=layer, gid=f"joined-{curve.strategy}")
     _draw_points(axes, info.own_points(curve), style, layer, curve.strategy)
     if curve.fit is not None:
-        lines = (("fit", curve.fit.measured, _DASHED, 0.9), ("beyond", curve.fit.extrapolated, _DOTTED, 0.55))
-        for name, line, dashes, alpha in lines:
+        lines = (("fit", curve.fit.measured), ("beyond", curve.fit.extrapolated))
+        for (name, line), (dashes, alpha, _) in zip(lines, _LAWS, strict=True):
             [drawn] = axes.plot(*zip(*line, strict=True), color=style.colour, gid=f"{name}-{curve.strategy}")
             drawn.set(linestyle=dashes, linewidth=1.0, alpha=alpha, zorder=2)
 
@@ -147,7 +150,7 @@ def _legend_handles(infos: Sequence[CurvesInfo]) -> list[Artist]:
     if any(info.base is not None for info in infos):
         handles.append(Line2D([], [], color=canvas.INK, marker="o", linestyle="none", label="the base, common to all"))
     if any(curve.fit is not None for info in infos for curve in info.curves):
-        for dashes, alpha, text in ((_DASHED, 0.9, "power law of the error"), (_DOTTED, 0.55, "its extrapolation")):
+        for dashes, alpha, text in _LAWS:
             handles.append(Line2D([], [], color=canvas.INK, linestyle=dashes, linewidth=1.0, alpha=alpha, label=text))
     return handles
 
