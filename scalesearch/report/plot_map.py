@@ -203,5 +203,5 @@ def _footnote(info: MapInfo) -> str:
         )
     if info.num_untrained:
         notes.append(f"Not drawn: {info.num_untrained} without a score.")
-    notes.append("EfficientNet's rule, found on B0 at 2 times its macs, is drawn as published.")
+    notes.append("EfficientNet's rule is drawn as published.")
     return " ".join(notes)
