@@ -16,14 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from scalesearch.arch import ArchSpec, ScalingFactors
 from scalesearch.arch.scaling import EFFICIENTNET_FACTORS, DepthRounding
 from scalesearch.errors import StudyError
-from scalesearch.scaling.surface import ResponseSurface, at_equal_cost, cost_doublings
+from scalesearch.scaling.surface import Bools, Floats, ResponseSurface, at_equal_cost, cost_doublings
 
-Floats = NDArray[np.float64]
 Point = tuple[float, float]
 Segment = tuple[Point, Point]
 
@@ -40,10 +38,9 @@ _NEEDED = ("alpha", "beta", "gamma", "val_top1", "val_top1_se", "num_seeds", "ar
 
 @dataclass(frozen=True)
 class MapCandidate:
-    """One candidate: the factors it is known by, its place on the map, and its mean over seeds.
+    """One candidate: the factors it is known by, its place on the map (realised factors), and its mean over seeds.
 
-    ``width`` and ``resolution`` are realised factors at the target's macs. ``score`` is NaN where no training was
-    completed, ``standard_error`` with one.
+    ``score`` is NaN where no training was completed, ``standard_error`` with one.
     """
 
     alpha: float
@@ -144,7 +141,7 @@ def scaling_map_info(
     factors = [ScalingFactors(*map(float, row)) for row in table[["alpha", "beta", "gamma"]].to_numpy()]
     features = at_equal_cost(cost_doublings(base, factors, rounding, num_classes), target)
     everything = [_candidate(row, place) for (_, row), place in zip(table.iterrows(), features, strict=True)]
-    chosen = list(table.arch_id).index(chosen_arch_id)
+    chosen = table.arch_id.tolist().index(chosen_arch_id)
     scored = sorted((each for each in everything if math.isfinite(each.score)), key=lambda each: each.num_seeds)
     field = None if surface is None else _field(surface, target, features[chosen])
     shown = [each.score for each in scored if each.num_seeds == scored[-1].num_seeds]
@@ -223,7 +220,7 @@ def _field(surface: ResponseSurface, target: float, chosen: Floats) -> MapField:
     )
 
 
-def _lattice(num_cells: int, target: float) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+def _lattice(num_cells: int, target: float) -> tuple[Floats, Floats, Bools]:
     """Return edges, ``cost_doublings`` (G, B, 3) in the middle of each cell, and whether its alpha is the grid's."""
     edges = np.geomspace(1.0, _top(target), num_cells + 1)
     middles = np.log2(edges[:-1] * edges[1:])  # twice the logarithm of the middle

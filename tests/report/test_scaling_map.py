@@ -1,0 +1,180 @@
+"""The map of scaling rules: where candidates lie, where the surface is shown, and what its region encloses."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scalesearch.arch import published_arch
+from scalesearch.errors import StudyError
+from scalesearch.report.scaling_map import ALPHA_LIMITS, MapInfo, scaling_map_info
+from scalesearch.scaling.candidates import scaling_candidates
+from scalesearch.scaling.surface import ResponseSurface, at_equal_cost, cost_doublings, fit_surface
+
+BASE = published_arch("efficientnet-b0")
+TOP = (0.4, 0.3, 0.3)  # doublings by depth, width and resolution where the made-up accuracy is highest
+
+
+class Grid(NamedTuple):
+    """A grid that was never trained: its table, its surface, and the candidate it would take."""
+
+    table: pd.DataFrame
+    surface: ResponseSurface
+    chosen: str
+
+
+def make_grid(target: float = 2.0, noise: float = 0.001) -> Grid:
+    """Return B0's candidates with three seeds each, every third one with one, and a hill with its top at ``TOP``."""
+    candidates = scaling_candidates(BASE, target=target)
+    features = cost_doublings(BASE, [each.factors for each in candidates])
+    rng, rows, trainings = np.random.default_rng(0), [], []
+    for index, (each, point) in enumerate(zip(candidates, features, strict=True)):
+        seeds = range(1 if index % 3 == 0 else 3)
+        hill = 0.6 - 0.05 * float(np.sum((point - np.array(TOP) * math.log2(target)) ** 2))
+        scores = pd.Series(hill + rng.normal(0, noise, len(seeds)))
+        trainings += [(index, score, seed) for score, seed in zip(scores, seeds, strict=True)]
+        factors = {"alpha": each.factors.alpha, "beta": each.factors.beta, "gamma": each.factors.gamma}
+        means = {"val_top1": scores.mean(), "val_top1_se": scores.sem(), "num_seeds": len(seeds)}
+        rows.append({**factors, "realised_ratio": each.realised_ratio, **means, "arch_id": each.arch.arch_id})
+    owners, accuracies, seeds = zip(*trainings, strict=True)
+    surface = fit_surface(features[list(owners)], accuracies, seeds)
+    best = surface.maximum(at_equal_cost(features, target))
+    return Grid(pd.DataFrame(rows), surface, candidates[best].arch.arch_id)
+
+
+def draw_up(grid: Grid, surface: ResponseSurface | None, target: float = 2.0) -> MapInfo:
+    return scaling_map_info(grid.table, surface, BASE, target=target, rounding="ceil", chosen_arch_id=grid.chosen)
+
+
+@pytest.fixture(scope="module")
+def grid() -> Grid:
+    return make_grid()
+
+
+@pytest.fixture(scope="module")
+def info(grid: Grid) -> MapInfo:
+    return draw_up(grid, grid.surface)
+
+
+def middles(info: MapInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return beta, gamma and alpha in the middle of each cell."""
+    assert info.field is not None
+    edges = np.array(info.field.edges)
+    gammas, betas = np.meshgrid(np.sqrt(edges[:-1] * edges[1:]), np.sqrt(edges[:-1] * edges[1:]), indexing="ij")
+    return betas, gammas, info.target / (betas * gammas) ** 2
+
+
+@pytest.mark.parametrize("target", [2.0, 3.0, 6.0])
+def test_the_field_is_absent_where_alpha_leaves_the_grid(grid: Grid, target: float) -> None:
+    drawn = draw_up(grid, grid.surface, target)
+    assert drawn.field is not None
+    *_, alphas = middles(drawn)
+    low, high = ALPHA_LIMITS
+    inside = (alphas >= low - 1e-6) & (alphas <= high + 1e-6)
+    assert 0 < inside.sum() < inside.size
+    assert (np.isfinite(drawn.field.predicted) == inside).all()
+
+
+def test_the_field_is_the_surface_on_the_constraint(grid: Grid, info: MapInfo) -> None:
+    assert info.field is not None
+    betas, gammas, alphas = middles(info)
+    row, column = 20, 15
+    point = [math.log2(alphas[row, column]), 2 * math.log2(betas[row, column]), 2 * math.log2(gammas[row, column])]
+    assert sum(point) == pytest.approx(1)
+    assert info.field.predicted[row][column] == pytest.approx(float(grid.surface.predict([point])[0][0]))
+
+
+def test_a_candidate_lies_at_its_realised_factors_at_the_targets_macs(grid: Grid, info: MapInfo) -> None:
+    for each in info.candidates:
+        row = grid.table[grid.table.arch_id == each.arch_id].iloc[0]
+        assert (each.alpha, each.beta, each.gamma) == (row.alpha, row.beta, row.gamma)
+        assert 0.95 < each.width / each.beta < 1.05  # rounded to eights of channels
+        assert 0.95 < each.resolution / each.gamma < 1.10
+    [deepest] = [each for each in info.candidates if each.alpha == 2]
+    assert (deepest.width, deepest.resolution) == pytest.approx((1, 1), abs=0.01)
+
+
+def test_candidates_with_fewer_seeds_are_the_dropped_ones(grid: Grid, info: MapInfo) -> None:
+    fewer = set(grid.table[grid.table.num_seeds == 1].arch_id)
+    assert {each.arch_id for each in info.dropped} == fewer
+    assert {each.arch_id for each in info.complete} == set(grid.table.arch_id) - fewer
+    assert info.most_seeds == 3
+
+
+def test_the_region_encloses_the_maximum_and_not_the_corners(info: MapInfo) -> None:
+    assert info.field is not None
+    betas, gammas = zip(*(corner for side in info.field.outline for corner in side), strict=True)
+    assert min(betas) < 2 ** (TOP[1] / 2) < max(betas)
+    assert min(gammas) < 2 ** (TOP[2] / 2) < max(gammas)
+    assert min(betas) > 1
+    assert min(gammas) > 1
+
+
+@pytest.mark.parametrize("noise", [0.001, 0.05])
+def test_the_outline_of_the_region_is_closed(noise: float) -> None:
+    grid = make_grid(noise=noise)
+    drawn = draw_up(grid, grid.surface)
+    assert drawn.field is not None
+    ends: dict[tuple[float, float], int] = {}
+    for corner in (corner for side in drawn.field.outline for corner in side):
+        ends[corner] = ends.get(corner, 0) + 1
+    assert ends
+    assert all(count % 2 == 0 for count in ends.values())
+
+
+def test_lines_of_alpha_end_on_the_constraint(info: MapInfo) -> None:
+    assert [line.alpha for line in info.alpha_lines] == [1.0, 1.2, 1.4, 1.6, 1.8]  # 2 is a corner
+    for line in info.alpha_lines:
+        for beta, gamma in (line.start, line.end):
+            assert line.alpha * beta**2 * gamma**2 == pytest.approx(2)
+            assert min(beta, gamma) == pytest.approx(1)
+
+
+def test_the_landmark_is_the_published_rule(info: MapInfo) -> None:
+    assert (info.landmark.alpha, info.landmark.beta, info.landmark.gamma) == (1.2, 1.1, 1.15)
+
+
+def test_without_a_surface_there_is_no_field_and_the_scores_are_the_candidates(grid: Grid) -> None:
+    bare = draw_up(grid, None)
+    assert bare.field is None
+    complete = grid.table[grid.table.num_seeds == 3].val_top1
+    assert bare.score_limits == (complete.min(), complete.max())
+
+
+def test_a_candidate_without_a_score_is_counted_and_may_be_the_chosen_one(grid: Grid) -> None:
+    table = grid.table.copy()
+    table.loc[table.arch_id == grid.chosen, ["val_top1", "val_top1_se", "num_seeds"]] = math.nan, math.nan, 0
+    drawn = draw_up(grid._replace(table=table), None)
+    assert drawn.num_untrained == 1
+    assert drawn.chosen.arch_id == grid.chosen
+    assert grid.chosen not in {each.arch_id for each in drawn.candidates}
+
+
+def test_the_same_grid_gives_the_same_map(grid: Grid, info: MapInfo) -> None:
+    again = draw_up(grid, grid.surface)
+    assert again.field is not None
+    assert info.field is not None
+    assert again.field.outline == info.field.outline
+    assert np.array_equal(again.field.predicted, info.field.predicted, equal_nan=True)
+    # a candidate with one seed has a standard error of NaN, which equals nothing
+    assert repr(replace(again, field=None)) == repr(replace(info, field=None))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"drop": "num_seeds"}, "lacks the columns num_seeds"),
+        ({"scores": math.nan}, "none of 20 candidates has a score"),
+        ({"chosen": "nobody"}, "must be one of the table's, got arch_id nobody"),
+    ],
+)
+def test_a_table_that_cannot_be_drawn_is_refused(grid: Grid, change: dict[str, object], match: str) -> None:
+    table = grid.table.drop(columns=change["drop"]) if "drop" in change else grid.table
+    table = table.assign(val_top1=change["scores"]) if "scores" in change else table
+    with pytest.raises(StudyError, match=match):
+        draw_up(Grid(table, grid.surface, str(change.get("chosen", grid.chosen))), None)
