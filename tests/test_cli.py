@@ -162,6 +162,8 @@ FILES = {
     "family.csv",
     "frontier.png",
     "frontier.svg",
+    "map.png",
+    "map.svg",
     "scaling.csv",
     "scaling.png",
     "scaling.svg",
