@@ -26,6 +26,7 @@ from scalesearch.report.info import (
     SeriesInfo,
 )
 from scalesearch.report.pareto import hypervolume, mean_and_se, pareto_front
+from scalesearch.scaling.racing import indistinguishable
 
 __all__ = [
     "CostName",
@@ -159,13 +160,10 @@ def _volume(points: Sequence[FrontierPoint], corner: tuple[float, float]) -> flo
 
 
 def scaling_info(trials: pd.DataFrame, *, score: ScoreName = "val_top1", title: str = "") -> ScalingInfo:
-    """Return the scaling candidates by mean score, and which of them the seeds cannot tell from the best.
+    """Return the scaling candidates, those with the most seeds first, then by mean, and which the seeds cannot part.
 
-    A candidate is within noise when its mean lies no further below the best than one standard error of the difference,
-    ``seed_sd * sqrt(1 / n_best + 1 / n)``. The sd is pooled over all candidates, for two or three seeds say little by
-    themselves. One standard error is a mild bar: two equal rules differ by more in about a third of cases, so a
-    candidate outside is probably, not surely, worse. With one seed each there is no measure of noise, and every
-    candidate is within it.
+    A candidate is within noise when ``indistinguishable`` of ``scaling.racing`` does not tell it from the best measured
+    one: paired over seeds, the noise pooled over all candidates, at 95 %. With one seed each every candidate is.
 
     Args:
         trials: The trials of the grid search, with its columns ``alpha``, ``beta``, ``gamma``, ``product`` and
@@ -182,9 +180,14 @@ def scaling_info(trials: pd.DataFrame, *, score: ScoreName = "val_top1", title: 
         raise StudyError(f"no complete trial has {score}: {len(complete)} complete trials, none measured")
     networks = list(_group_networks(measured))
     seed_sd = _pooled_sd([rows[score].to_numpy(dtype=float) for _, rows in networks])
-    ranked = sorted((_candidate(arch_id, rows, score) for arch_id, rows in networks), key=lambda c: -c.score)
+    candidates = [_candidate(arch_id, rows, score) for arch_id, rows in networks]
+    untold = indistinguishable(measured.pivot_table(index=["arch_id", "image_size"], columns="seed", values=score))
     return ScalingInfo(
-        candidates=tuple(replace(c, within_noise=_within_noise(c, ranked[0], seed_sd)) for c in ranked),
+        candidates=tuple(
+            replace(candidate, within_noise=(candidate.arch_id, candidate.image_size) in untold)
+            # one that was dropped early is not put first by the luck of few seeds
+            for candidate in sorted(candidates, key=lambda each: (-each.num_seeds, -each.score))
+        ),
         score_name=score,
         seed_sd=seed_sd,
         title=title or "Scaling candidates by mean top-1",
@@ -217,9 +220,3 @@ def _pooled_sd(groups: Sequence[NDArray[np.float64]]) -> float:
     if freedom == 0:
         return math.nan
     return math.sqrt(sum(float(np.sum((group - group.mean()) ** 2)) for group in groups) / freedom)
-
-
-def _within_noise(candidate: ScalingCandidate, best: ScalingCandidate, seed_sd: float) -> bool:
-    if math.isnan(seed_sd):
-        return True
-    return best.score - candidate.score <= seed_sd * math.sqrt(1 / best.num_seeds + 1 / candidate.num_seeds)

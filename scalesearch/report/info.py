@@ -94,7 +94,10 @@ class ScalingCandidate:
 
 @dataclass(frozen=True)
 class ScalingInfo:
-    """The candidates, best mean first; ``seed_sd`` is the sd between seeds, pooled over all, NaN with one seed each."""
+    """The candidates, those with the most seeds first, then by mean.
+
+    ``seed_sd`` is the sd between seeds, pooled over all, NaN with one seed each.
+    """
 
     candidates: tuple[ScalingCandidate, ...]
     score_name: ScoreName

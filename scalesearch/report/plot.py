@@ -267,6 +267,6 @@ def _scaling_footnote(info: ScalingInfo) -> str:
     if math.isnan(info.seed_sd):
         return f"{legend} One seed each: there is no measure of noise, so no two candidates can be told apart."
     return (
-        f"{legend} Bars: ±1 standard error over seeds. Noise: one standard error of the difference to the best, from"
-        f" the sd between seeds pooled over all candidates ({100 * info.seed_sd:.2f} points)."
+        f"{legend} Bars: ±1 standard error over seeds. What can be told: paired over seeds at 95 %, noise pooled"
+        f" over all candidates; a repeat varies by {100 * info.seed_sd:.2f} points (sd)."
     )

@@ -63,11 +63,13 @@ def write_report(folder: StudyFolder, storage: str | None = None, baseline: str 
 def grid_info(trials: pd.DataFrame) -> ScalingInfo:
     """Return what the trials of a scaling grid say; its factors are the trials' parameters in the record.
 
+    A parameter that is a column of the record too, as the seed, is read from that column.
+
     Raises:
         StudyError: No trial is complete.
     """
     named = trials.dropna(axis="columns", how="all").rename(columns=lambda name: name.removeprefix(_PARAMETER))
-    return scaling_info(named)
+    return scaling_info(named.loc[:, ~named.columns.duplicated()])  # the record's own columns come first
 
 
 def _load(folder: StudyFolder, storage: str | None) -> list[Record]:

@@ -144,10 +144,10 @@ def noise_sentence(info: ScalingInfo) -> str:
     found = (
         f"{num_rivals} of the other {len(info.candidates) - 1} candidates cannot be told apart from the best"
         if num_rivals
-        else "No other candidate comes within the noise of the best"
+        else "Every other candidate is told apart from the best"
     )
     noise = f"a repeat with another seed varies by {info.seed_sd:.4f} (sd)"
-    return f"{found}, at one standard error of the difference; {noise}."
+    return f"{found}, paired over seeds at 95 %; {noise}."
 
 
 def _markdown(table: pd.DataFrame) -> str:

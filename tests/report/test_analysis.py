@@ -85,9 +85,15 @@ def test_a_table_with_nothing_to_show_is_refused(trials: pd.DataFrame) -> None:
 def test_candidates_within_noise_are_those_the_seeds_cannot_part(scale_trials: pd.DataFrame) -> None:
     info = scaling_info(scale_trials)
     assert [candidate.arch_id for candidate in info.candidates] == ["deep", "wide", "large"]
-    # every pair of seeds is 0.01 apart: the pooled sd is 0.01 / sqrt(2), the standard error of a difference 0.0071
+    # every pair of seeds is 0.01 apart: the pooled sd is 0.01 / sqrt(2)
     assert info.seed_sd == pytest.approx(0.01 / math.sqrt(2))
     assert [candidate.arch_id for candidate in info.within_noise] == ["deep", "wide"]
+
+
+def test_a_candidate_with_fewer_seeds_is_not_put_first_by_luck(scale_trials: pd.DataFrame) -> None:
+    dropped = (scale_trials["arch_id"] == "deep") & (scale_trials["seed"] == 1)
+    info = scaling_info(scale_trials[~dropped])
+    assert [candidate.arch_id for candidate in info.candidates] == ["wide", "large", "deep"]
 
 
 def test_with_one_seed_each_nothing_can_be_told_apart(scale_trials: pd.DataFrame) -> None:

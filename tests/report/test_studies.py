@@ -39,6 +39,8 @@ def add_trials(record: Record, tops: list[float], seed: int = 0) -> None:
         trial = record.study.ask()
         for name in ("alpha", "beta", "gamma", "product", "realised_ratio") if record.part == "scale" else ():
             trial.suggest_float(name, 1.0, 2.0)
+        if record.part == "scale":
+            trial.suggest_float("seed", seed, seed)  # as a roster does
         record.describe(trial, arch, network_cost(arch, num_classes=11), seed=seed)
         record.complete(trial, [top1], new_score(top1))
 
