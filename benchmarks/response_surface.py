@@ -37,7 +37,7 @@ from rich.table import Table
 
 from scalesearch.arch import published_arch
 from scalesearch.arch.scaling import DepthRounding
-from scalesearch.scaling import scaling_candidates
+from scalesearch.scaling import scaling_grid
 from scalesearch.scaling.racing import choose_subset, one_step_apart, survivors
 from scalesearch.scaling.surface import at_equal_cost, cost_doublings, fit_surface
 
@@ -131,7 +131,7 @@ def new_table(title: str, first: list[str]) -> Table:
 
 def load_grid(rounding: DepthRounding, step: float) -> Grid:
     base = published_arch("efficientnet-b0")
-    candidates = scaling_candidates(base, step=step, rounding=rounding)
+    candidates = scaling_grid(base, step=step, rounding=rounding).candidates
     features = cost_doublings(base, [candidate.factors for candidate in candidates], rounding)
     near = one_step_apart([candidate.points for candidate in candidates], step)
     return Grid(features, at_equal_cost(features, 2.0), near)

@@ -100,39 +100,6 @@ class ScalingGrid:
     info: GridInfo
 
 
-def scaling_candidates(
-    base: ArchSpec,
-    *,
-    target: float = 2.0,
-    step: float = 0.05,
-    tolerance: float = 0.05,
-    constraint: str = "realised",
-    rounding: DepthRounding = "ceil",
-    num_classes: int = 1000,
-    budget: Budget | None = None,
-) -> list[ScalingCandidate]:
-    """Return the candidates of ``scaling_grid`` alone, in rising macs.
-
-    Raises:
-        ScalesearchError: As ``scaling_grid``.
-
-    Example:
-        >>> from scalesearch.arch import published_arch
-        >>> len(scaling_candidates(published_arch("efficientnet-b0"), constraint="formula"))
-        65
-    """
-    return scaling_grid(
-        base,
-        target=target,
-        step=step,
-        tolerance=tolerance,
-        constraint=constraint,
-        rounding=rounding,
-        num_classes=num_classes,
-        budget=budget,
-    ).candidates
-
-
 def scaling_grid(
     base: ArchSpec,
     *,
@@ -159,6 +126,11 @@ def scaling_grid(
     Raises:
         ConfigError: ``constraint`` is unknown, or the base itself is over the budget.
         StudyError: No network is left; the sentence names the nearest ones, and the tolerance that would take one.
+
+    Example:
+        >>> from scalesearch.arch import published_arch
+        >>> len(scaling_grid(published_arch("efficientnet-b0"), constraint="formula").candidates)
+        65
     """
     budget = budget or Budget()
     _check_question(constraint, network_cost(base, num_classes=num_classes), budget)

@@ -13,7 +13,7 @@ import pytest
 from scalesearch.arch import published_arch
 from scalesearch.errors import StudyError
 from scalesearch.report.scaling_map import ALPHA_LIMITS, MapInfo, scaling_map_info
-from scalesearch.scaling.candidates import scaling_candidates
+from scalesearch.scaling.candidates import scaling_grid
 from scalesearch.scaling.surface import ResponseSurface, at_equal_cost, cost_doublings, fit_surface
 
 BASE = published_arch("efficientnet-b0")
@@ -30,7 +30,7 @@ class Grid(NamedTuple):
 
 def make_grid(target: float = 2.0, noise: float = 0.001) -> Grid:
     """Return B0's candidates with three seeds each, every third one with one, and a hill with its top at ``TOP``."""
-    candidates = scaling_candidates(BASE, target=target)
+    candidates = scaling_grid(BASE, target=target).candidates
     features = cost_doublings(BASE, [each.factors for each in candidates])
     rng, rows, trainings = np.random.default_rng(0), [], []
     for index, (each, point) in enumerate(zip(candidates, features, strict=True)):

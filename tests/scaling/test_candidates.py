@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scalesearch.arch import ArchSpec, Cost, ScalingFactors, StageSpec, network_cost, published_arch, scale_arch
 from scalesearch.arch.budget import Budget
 from scalesearch.errors import ConfigError, StudyError
-from scalesearch.scaling import ScalingCandidate, scaling_candidates, scaling_grid
+from scalesearch.scaling import ScalingCandidate, scaling_grid
 from scalesearch.scaling.candidates import grid_points
 
 B0 = published_arch("efficientnet-b0")
@@ -90,10 +90,10 @@ def test_the_candidates_are_those_of_scaling_and_costing_every_point(
     keys = {"step": step, "constraint": constraint, "rounding": rounding, "num_classes": num_classes}
     truth = one_by_one(base, **keys, target=target, tolerance=tolerance)
     if truth:
-        assert scaling_candidates(base, **keys, target=target, tolerance=tolerance) == truth
+        assert scaling_grid(base, **keys, target=target, tolerance=tolerance).candidates == truth
     else:
         with pytest.raises(StudyError, match=r"^no point of the grid"):
-            scaling_candidates(base, **keys, target=target, tolerance=tolerance)
+            scaling_grid(base, **keys, target=target, tolerance=tolerance)
 
 
 def test_the_grid_has_every_step_from_one_to_two() -> None:
@@ -122,7 +122,7 @@ def test_by_the_papers_formula_109_points_of_b0s_grid_are_65_networks_of_1_93_to
 
 @pytest.mark.parametrize("rounding", ["ceil", "round", "floor"])
 def test_every_realised_candidate_costs_the_target_within_the_tolerance(rounding: Any) -> None:
-    candidates = scaling_candidates(B0, rounding=rounding, step=0.1)
+    candidates = scaling_grid(B0, rounding=rounding, step=0.1).candidates
     assert len(candidates) > 1
     for candidate in candidates:
         assert candidate.cost == network_cost(candidate.arch)
@@ -131,7 +131,7 @@ def test_every_realised_candidate_costs_the_target_within_the_tolerance(rounding
 
 
 def test_every_point_of_a_candidate_gives_its_network_and_the_nearest_product_names_it() -> None:
-    candidates = scaling_candidates(B0)
+    candidates = scaling_grid(B0).candidates
     assert any(len(candidate.points) > 1 for candidate in candidates)
     for candidate in candidates:
         assert {scale_arch(B0, point) for point in candidate.points} == {candidate.arch}
@@ -141,7 +141,7 @@ def test_every_point_of_a_candidate_gives_its_network_and_the_nearest_product_na
 
 
 def test_candidates_come_in_rising_macs() -> None:
-    costs = [candidate.cost.macs for candidate in scaling_candidates(B0, step=0.1, tolerance=0.2)]
+    costs = [candidate.cost.macs for candidate in scaling_grid(B0, step=0.1, tolerance=0.2).candidates]
     assert all(one <= other for one, other in pairwise(costs))
 
 
@@ -160,13 +160,13 @@ def test_candidates_over_the_budget_are_left_out_and_counted(name: str) -> None:
 
 
 def test_a_budget_that_no_candidate_meets_is_refused_with_the_nearest() -> None:
-    cheapest = min(candidate.cost.macs for candidate in scaling_candidates(B0, step=0.1))
+    cheapest = min(candidate.cost.macs for candidate in scaling_grid(B0, step=0.1).candidates)
     sentence = (
         rf"^all \d+ networks of the grid that meet target 2 are over the budget; the nearest, alpha [\d.]+, beta"
         rf" [\d.]+, gamma [\d.]+, has {cheapest:,} macs where budget\.macs is {cheapest - 1:,}$"
     )
     with pytest.raises(StudyError, match=sentence):
-        scaling_candidates(B0, step=0.1, budget=Budget(macs=cheapest - 1))
+        scaling_grid(B0, step=0.1, budget=Budget(macs=cheapest - 1))
 
 
 @pytest.mark.parametrize("name", Cost._fields)
@@ -174,7 +174,7 @@ def test_a_base_over_the_budget_is_refused_before_the_grid(name: str) -> None:
     own = getattr(network_cost(B0), name)
     sentence = rf"^budget\.{name} must be at least {own:,}, what the base itself has .*; got {own - 1:,}$"
     with pytest.raises(ConfigError, match=sentence):
-        scaling_candidates(B0, budget=Budget(**{name: own - 1}))
+        scaling_grid(B0, budget=Budget(**{name: own - 1}))
 
 
 @pytest.mark.parametrize(("constraint", "column"), [("realised", 0), ("formula", 1)])
@@ -182,7 +182,7 @@ def test_a_grid_without_a_feasible_point_is_refused_with_the_three_nearest_netwo
     constraint: str, column: int
 ) -> None:
     with pytest.raises(StudyError) as error:
-        scaling_candidates(B0, target=2.9, step=0.25, tolerance=1e-5, constraint=constraint)
+        scaling_grid(B0, target=2.9, step=0.25, tolerance=1e-5, constraint=constraint)
     sentence = str(error.value)
     assert sentence.startswith("no point of the grid (step 0.25) is within tolerance 1e-05 of target 2.9; tolerance ")
     named = re.findall(
@@ -204,13 +204,13 @@ def test_a_grid_without_a_feasible_point_is_refused_with_the_three_nearest_netwo
 def test_the_tolerance_that_the_refusal_names_suffices_and_is_not_generous(constraint: str) -> None:
     keys = {"target": 2.9, "step": 0.25, "constraint": constraint}
     with pytest.raises(StudyError) as error:
-        scaling_candidates(B0, tolerance=0.0, **keys)
+        scaling_grid(B0, tolerance=0.0, **keys)
     enough = float(re.search(r"; tolerance ([\d.e-]+) would take", str(error.value))[1])
-    assert scaling_candidates(B0, tolerance=enough, **keys)
+    assert scaling_grid(B0, tolerance=enough, **keys).candidates
     with pytest.raises(StudyError):
-        scaling_candidates(B0, tolerance=0.9 * enough, **keys)
+        scaling_grid(B0, tolerance=0.9 * enough, **keys)
 
 
 def test_an_unknown_constraint_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^constraint must be one of realised, formula, got 'free'$"):
-        scaling_candidates(B0, constraint="free")
+        scaling_grid(B0, constraint="free")

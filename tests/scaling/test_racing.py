@@ -15,7 +15,7 @@ from scipy.stats import ttest_rel
 
 from scalesearch.arch import ScalingFactors, published_arch
 from scalesearch.errors import ConfigError, StudyError
-from scalesearch.scaling import scaling_candidates
+from scalesearch.scaling import scaling_grid
 from scalesearch.scaling.racing import choose_subset, indistinguishable, one_step_apart, survivors
 from scalesearch.scaling.surface import Terms
 
@@ -232,7 +232,7 @@ def test_candidates_are_a_step_apart_where_two_of_their_points_are() -> None:
 
 
 def test_the_steps_between_the_networks_of_a_real_grid_go_both_ways() -> None:
-    candidates = scaling_candidates(published_arch("efficientnet-b0"))
+    candidates = scaling_grid(published_arch("efficientnet-b0")).candidates
     near = one_step_apart([candidate.points for candidate in candidates], 0.05)
     assert near.diagonal().all()
     assert (near == near.T).all()

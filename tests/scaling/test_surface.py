@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from scalesearch.arch import ScalingFactors, published_arch
 from scalesearch.errors import ConfigError, StudyError
-from scalesearch.scaling import scaling_candidates
+from scalesearch.scaling import scaling_grid
 from scalesearch.scaling.surface import ResponseSurface, at_equal_cost, cost_doublings, fit_surface
 
 Floats = NDArray[np.float64]
@@ -273,7 +273,7 @@ def test_what_cannot_be_fitted_is_refused_with_a_sentence(
 
 def test_the_doublings_of_the_three_dimensions_add_up_to_the_realised_ratio() -> None:
     for rounding in ("ceil", "round", "floor"):
-        candidates = scaling_candidates(B0, rounding=rounding, num_classes=10)  # type: ignore[arg-type]
+        candidates = scaling_grid(B0, rounding=rounding, num_classes=10).candidates  # type: ignore[arg-type]
         factors = [candidate.factors for candidate in candidates]
         doublings = cost_doublings(B0, factors, rounding, num_classes=10)  # type: ignore[arg-type]
         ratios = np.log2([candidate.realised_ratio for candidate in candidates])
