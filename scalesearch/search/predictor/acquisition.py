@@ -65,15 +65,13 @@ def nondominated_boxes(front: Array, reference: Array) -> Array:
 
 def _tile(front: Array, reference: Array) -> list[list[list[float]]]:
     """Cut the last objective at every level of the front and tile each slab in the objectives before it."""
+    if len(reference) == 1:
+        return [[[float(max(reference[0], front.max(initial=-np.inf)))], [np.inf]]]
     levels = [float(reference[-1]), *(float(level) for level in np.unique(front[:, -1])), np.inf]
     boxes: list[list[list[float]]] = []
     for low, high in pairwise(levels):
-        dominating = front[front[:, -1] >= high]
-        if len(reference) == 1:
-            if not len(dominating):
-                boxes.append([[low], [high]])
-            continue
-        for lower, upper in _tile(np.unique(dominating[:, :-1], axis=0), reference[:-1]):
+        dominating = front[front[:, -1] >= high, :-1]
+        for lower, upper in _tile(dominating, reference[:-1]):
             boxes.append([[*lower, low], [*upper, high]])
     return boxes
 

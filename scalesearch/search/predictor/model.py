@@ -60,7 +60,9 @@ class Posterior:
         num_objectives = len(history.signs)
         self._num_exact = min(costs.shape[1], num_objectives - 1)
         self._is_log = bool(costs.size) and bool((costs > 0).all())
-        covariates = self._transformed(costs)
+        # By the trials the hyperparameters are fitted to, where there are any: the scale then changes when they do.
+        fitted = _scheduled(len(history)) if len(history) >= LEAST_OUTCOMES else len(costs)
+        covariates = self._transformed(costs[:fitted])
         self._center, self._spread = covariates.mean(axis=0), covariates.std(axis=0) + 1e-12
         # Over the range of a front accuracy bends with cost; below a limit, where candidates crowd, a slope is enough
         # and more flexibility was measured to cost accuracy (docs/LOG.md).
@@ -74,15 +76,16 @@ class Posterior:
 
     def predict(self, points: Array) -> tuple[Array, Array]:
         """Return expected outcomes and their deviations, (N, M) each; exact ones have deviation 0."""
-        inputs = self._inputs(points)
+        costs = self._workshop.costs.costs(points)
+        inputs, exact = self._inputs(points, costs), self._exact(costs)
         means, deviations = zip(*(surrogate.predict(inputs) for surrogate in self._surrogates), strict=True)
-        exact = self._exact(points)
         return np.column_stack([*means, exact]), np.column_stack([*deviations, np.zeros_like(exact)])
 
     def mean(self, points: Array) -> Array:
         """Return expected outcomes (N, M)."""
-        inputs = self._inputs(points)
-        return np.column_stack([*(surrogate.mean(inputs) for surrogate in self._surrogates), self._exact(points)])
+        costs = self._workshop.costs.costs(points)
+        inputs = self._inputs(points, costs)
+        return np.column_stack([*(surrogate.mean(inputs) for surrogate in self._surrogates), self._exact(costs)])
 
     def log_feasibility(self, points: Array) -> Array:
         """Return the logarithm of the probability that every learned constraint holds, (N,)."""
@@ -110,18 +113,19 @@ class Posterior:
             for index, excess in enumerate(history.excess.T)
         ]
 
-    def _inputs(self, points: Array) -> Inputs:
-        covariates = (self._transformed(self._workshop.costs.costs(points)) - self._center) / self._spread
+    def _inputs(self, points: Array, costs: Array | None = None) -> Inputs:
+        costs = self._workshop.costs.costs(points) if costs is None else costs
+        covariates = (self._transformed(costs) - self._center) / self._spread
         features = self._workshop.domain.features(points)
         if self._bends:
             features = np.hstack([features, _BEND * covariates])
         return Inputs(features, covariates)
 
-    def _exact(self, points: Array) -> Array:
+    def _exact(self, costs: Array) -> Array:
         """Return the exact outcomes, the last ones, with the sign by which higher is better."""
         if not self._num_exact:
-            return np.empty((len(points), 0))
-        return self._workshop.costs.costs(points)[:, -self._num_exact :] * self._history.signs[-self._num_exact :]
+            return np.empty((len(costs), 0))
+        return costs[:, -self._num_exact :] * self._history.signs[-self._num_exact :]
 
     def _transformed(self, costs: Array) -> Array:
         return np.log(np.maximum(costs, 1e-300)) if self._is_log else costs
