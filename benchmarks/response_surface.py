@@ -38,8 +38,9 @@ from rich.table import Table
 from scalesearch.arch import published_arch
 from scalesearch.arch.scaling import DepthRounding
 from scalesearch.scaling import scaling_grid
+from scalesearch.scaling.doublings import at_equal_cost, cost_doublings
 from scalesearch.scaling.racing import choose_subset, one_step_apart, survivors
-from scalesearch.scaling.surface import at_equal_cost, cost_doublings, fit_surface
+from scalesearch.scaling.surface import fit_surface
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "reference" / "scaling.csv"
 NUM_REPEATS = 100

@@ -35,7 +35,6 @@ from scalesearch.scaling import (
     run_scaling_curves,
     run_scaling_grid,
 )
-from scalesearch.scaling.evidence import evidence_sentences
 from scalesearch.scaling.grid import ScalingPlan, ScalingResult
 from scalesearch.search import SearchConfig, run_search
 from scalesearch.search.fidelity import REFERENCE, FidelityConfig, run_fidelity
@@ -69,7 +68,7 @@ def scale(config: ScaleConfig) -> None:
     columns += ["val_top1", "val_top1_se", "surface_top1", "surface_se"]
     _print_frame(result.table[columns], "Scaling candidates, best mean first")
     _say(f"{result.grid.info}.")
-    for sentence in evidence_sentences(result.evidence):
+    for sentence in result.verdict.sentences():
         _say(sentence)
     pictures = save_figure(plot_map(_map_info(config, result)), config.folder.root / "map")
     _wrote(config.folder.table("scaling"), config.folder.factors, *pictures)

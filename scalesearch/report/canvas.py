@@ -52,6 +52,13 @@ def new_sheet(
     return figure, Bbox([[left / width, bottom / height], [1 - right / width, 1 - top / height]])
 
 
+def add_panels(figure: Figure, box: Bbox, count: int) -> list[Axes]:
+    """Return axes side by side in the box, over one score axis."""
+    panels = figure.subplots(1, count, sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(left=box.x0, right=box.x1, bottom=box.y0, top=box.y1, wspace=0.08)
+    return list(panels)
+
+
 def add_legend(figure: Figure, handles: Sequence[Artist], num_columns: int) -> None:
     """Put one legend under the title, outside the data."""
     width, height = figure.get_size_inches()

@@ -22,7 +22,7 @@ from scalesearch.scaling.power_law import PowerLaw
 Point = tuple[float, float]
 
 REACH = 4.0
-"""Times a strategy's highest cost that its law is drawn to."""
+"""Times a strategy's highest cost that its law is drawn to at most, and never by more than was measured below it."""
 
 _NUM_STEPS = 40  # of a drawn law: it bends little
 _NEEDED = ("member", "strategy", "phi", "arch_id", "macs", "val_top1", "val_top1_se", "num_seeds")
@@ -145,8 +145,12 @@ def _fit(law: PowerLaw) -> CurveFit:
         exponent_se=law.exponent_se,
         largest_residual=law.largest_residual,
         measured=_line(law, np.geomspace(law.lowest, law.highest, _NUM_STEPS).tolist()),
-        extrapolated=_line(law, np.geomspace(law.highest, REACH * law.highest, _NUM_STEPS).tolist()),
+        extrapolated=_line(law, np.geomspace(law.highest, _reach(law) * law.highest, _NUM_STEPS).tolist()),
     )
+
+
+def _reach(law: PowerLaw) -> float:
+    return min(REACH, law.highest / law.lowest)
 
 
 def _line(law: PowerLaw, costs: Sequence[float]) -> tuple[Point, ...]:

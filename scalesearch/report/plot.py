@@ -113,8 +113,7 @@ def _draw_frontiers(infos: Sequence[FrontierInfo], *, width: float, num_columns:
         footnote=_frontier_footnote(infos),
     )
     canvas.add_legend(figure, list(handles.values()), num_columns)
-    panels = figure.subplots(1, len(infos), sharey=True, squeeze=False)[0]
-    figure.subplots_adjust(left=box.x0, right=box.x1, bottom=box.y0, top=box.y1, wspace=0.08)
+    panels = canvas.add_panels(figure, box, len(infos))
     for axes, info in zip(panels, infos, strict=True):
         _draw_panel(axes, info, SCORE_LABELS[info.score_name] if axes is panels[0] else "")
     figure.draw_without_rendering()  # settles the score axis, which matplotlib scales late and the panels share

@@ -25,7 +25,7 @@ from scalesearch.scaling.members import COMPOUND
 _WIDTH, _HEIGHT, _NUM_COLUMNS = 10.4, 3.9, 2
 _LAWS = (  # dashes, opacity and name
     ((0, (4, 2)), 0.9, "power law of the error"),
-    ((0, (1, 1.6)), 0.65, f"its extrapolation, to {REACH:g} times the highest cost"),
+    ((0, (1, 1.6)), 0.65, "its extrapolation"),
 )
 _BY = {"macs": "macs", "latency_ms": "latency"}
 
@@ -61,8 +61,7 @@ def plot_curves(macs_info: CurvesInfo, latency_info: CurvesInfo) -> Figure:
         footnote=_footnote(infos),
     )
     canvas.add_legend(figure, handles, _NUM_COLUMNS)
-    panels = figure.subplots(1, 2, sharey=True)
-    figure.subplots_adjust(left=box.x0, right=box.x1, bottom=box.y0, top=box.y1, wspace=0.08)
+    panels = canvas.add_panels(figure, box, len(infos))
     for axes, info in zip(panels, infos, strict=True):
         _draw_panel(axes, info, SCORE_LABELS[info.score_name] if axes is panels[0] else "")
     figure.draw_without_rendering()  # settles the score axis, which matplotlib scales late and the panels share
@@ -176,9 +175,9 @@ def _footnote(infos: Sequence[CurvesInfo]) -> str:
     if any(curve.fit is not None for info in infos for curve in info.curves):
         notes.append(
             "Dashed: error = coefficient · cost^-exponent, fitted to a strategy's networks with the base; ± is one"
-            " standard error, from their scatter about it. Dotted and pale: the same line up to"
-            f" {REACH:g} times the strategy's highest cost, where nothing was measured; a strategy that saturates"
-            " falls below it."
+            " standard error, from their scatter about it. Dotted and pale: the same line where nothing was measured,"
+            f" as far as the networks reach apart and at most to {REACH:g} times the highest cost; a strategy that"
+            " saturates falls below it."
         )
     notes.append("Latency: one image on one thread of the study's machine.")
     for info in infos:

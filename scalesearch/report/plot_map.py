@@ -1,7 +1,7 @@
 """The picture of the map of scaling rules; what it draws are fields of a ``MapInfo``.
 
 Artists that a reader or a test may look for carry a ``gid``: ``field``, ``region``, ``candidates``, ``dropped``,
-``chosen``, ``landmark``, ``alpha``.
+``chosen``, ``landmark``, ``alpha``, ``peak``.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def plot_map(info: MapInfo) -> Figure:
     _draw_dots(axes, info.dropped, info, norm, "v").set_gid("dropped")
     _draw_dots(axes, info.complete, info, norm, "o").set_gid("candidates")
     _draw_landmark(axes, info)
+    _draw_peak(axes, info)
     _draw_chosen(axes, info, norm)
     bar = figure.add_axes((box.x1 + _BAR_GAP / _WIDTH, box.y0, _BAR_WIDTH / _WIDTH, box.height))
     _draw_bar(figure, bar, norm)
@@ -138,6 +139,25 @@ def _draw_landmark(axes: Axes, info: MapInfo) -> None:
     cross.set(markersize=8, markeredgewidth=2.0, path_effects=[withStroke(linewidth=4, foreground="white")])
 
 
+def _draw_peak(axes: Axes, info: MapInfo) -> None:
+    """Draw the surface's maximum, with each factor's region by itself as a bar."""
+    peak = None if info.field is None else info.field.peak
+    if peak is None:
+        return
+    beta, gamma = peak.beta, peak.gamma
+    bars = axes.errorbar(
+        [beta.at],
+        [gamma.at],
+        xerr=[[beta.at - beta.lower], [beta.upper - beta.at]],
+        yerr=[[gamma.at - gamma.lower], [gamma.upper - gamma.at]],
+        fmt="P",
+        color=canvas.VERMILLION,
+        elinewidth=1.3,
+        zorder=6,
+    )
+    bars[0].set(gid="peak", markersize=9, markeredgecolor="white", markeredgewidth=1.0)
+
+
 def _draw_chosen(axes: Axes, info: MapInfo, norm: Normalize) -> None:
     chosen = info.chosen
     colour = colormaps[_COLOURS](norm(chosen.score)) if math.isfinite(chosen.score) else "white"
@@ -169,6 +189,10 @@ def _legend_handles(info: MapInfo) -> list[Artist]:
     if info.dropped:
         label = "candidate, fewer seeds: dropped early, or failed"
         handles.append(_handle("v", label, 6.5, markerfacecolor=canvas.GREY, markeredgecolor=canvas.INK))
+    if info.field is not None and info.field.peak is not None:
+        handles.append(
+            _handle("P", "the surface's maximum; bars: 95 % of each factor", 8, markerfacecolor=canvas.VERMILLION)
+        )
     published = f"EfficientNet's rule ({landmark.alpha:g}, {landmark.beta:g}, {landmark.gamma:g})"
     handles.append(_handle("x", published, 7, markeredgecolor=canvas.INK, markeredgewidth=2.0))
     if info.field is not None:

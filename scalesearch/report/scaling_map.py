@@ -20,7 +20,9 @@ import pandas as pd
 from scalesearch.arch import ArchSpec, ScalingFactors
 from scalesearch.arch.scaling import EFFICIENTNET_FACTORS, DepthRounding
 from scalesearch.errors import StudyError
-from scalesearch.scaling.surface import Bools, Floats, ResponseSurface, at_equal_cost, cost_doublings
+from scalesearch.scaling.doublings import Floats, at_equal_cost, cost_doublings, realised_factors
+from scalesearch.scaling.surface import Bools, ResponseSurface
+from scalesearch.scaling.verdict import PeakFactors
 
 Point = tuple[float, float]
 Segment = tuple[Point, Point]
@@ -73,6 +75,7 @@ class MapField:
         domain: Corners of the constraint within these limits; cells at its ends stick out by a half.
         outline: Sides of the region that holds the maximum with 95 % confidence, over a coarser lattice.
         chosen_error: The surface's standard error at the chosen candidate.
+        peak: Its maximum between the candidates; None where it has none there.
     """
 
     edges: tuple[float, ...]
@@ -80,6 +83,7 @@ class MapField:
     domain: tuple[Point, ...]
     outline: tuple[Segment, ...]
     chosen_error: float
+    peak: PeakFactors | None
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ def _check(table: pd.DataFrame, chosen_arch_id: str) -> None:
 
 
 def _candidate(row: pd.Series, doublings: Floats) -> MapCandidate:
-    _, width, resolution = np.exp2(doublings / (1, 2, 2)).tolist()
+    _, width, resolution = realised_factors(doublings).tolist()
     return MapCandidate(
         alpha=float(row.alpha),
         beta=float(row.beta),
@@ -217,6 +221,7 @@ def _field(surface: ResponseSurface, target: float, chosen: Floats) -> MapField:
         domain=_domain(target),
         outline=_outline(replace(surface, draws=surface.draws[::_EVERY]), target),
         chosen_error=float(surface.predict(chosen[None])[1][0]),
+        peak=PeakFactors.of(surface, target),
     )
 
 

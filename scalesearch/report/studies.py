@@ -14,6 +14,7 @@ from scalesearch.report.analysis import SERIES_ORDER, frontier_info, scaling_inf
 from scalesearch.report.info import FrontierInfo, ScalingInfo
 from scalesearch.report.plot import plot_frontier, plot_frontiers, plot_scaling, save_figure
 from scalesearch.report.summary import write_summary
+from scalesearch.scaling.curves import PART as CURVES
 from scalesearch.study.folder import StudyFolder, write_atomically
 from scalesearch.study.store import Record, load_records, write_trials
 
@@ -41,8 +42,10 @@ def write_report(folder: StudyFolder, storage: str | None = None, baseline: str 
     """
     records, trials = _load(folder, storage), write_trials(folder, folder.storage_url(storage))
     # a proposal by a cheap score and the readings of fidelity are no results
+    records = [record for record in records if record.part in (*SERIES_ORDER, CURVES)]
     drawn = trials[trials.part.isin(SERIES_ORDER)]
-    records = [record for record in records if record.part in SERIES_ORDER]
+    if drawn.empty:  # beside a family, its siblings' rivals would crowd the frontier, and they have their own picture
+        drawn = trials[trials.part == CURVES]
     if baseline is not None:
         records.append(_baseline(folder, storage, baseline))
         drawn = pd.concat([drawn, records[-1].frame()], ignore_index=True)

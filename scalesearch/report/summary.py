@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
 
 from scalesearch.arch import ArchSpec
 from scalesearch.report.info import FrontierInfo, ScalingInfo
+from scalesearch.report.markdown import table_lines
+from scalesearch.report.scaling_sections import candidate_section, curves_section, family_section
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.sessions import load_sessions
 from scalesearch.study.store import Record
-
-_FAMILY_COLUMNS = {
-    "member": "member",
-    "image_size": "image size",
-    "params": "params",
-    "macs": "macs",
-    "realised_ratio": "times the base",
-    "latency_ms": "latency, ms",
-    "val_top1": "search-val top-1",
-    "val_top1_se": "± se",
-    "test_top1": "test top-1",
-    "test_top1_se": "± se of test",
-    "num_seeds": "seeds",
-}
 
 
 def write_summary(
@@ -41,18 +28,15 @@ def write_summary(
         "![Accuracy against macs and against latency](frontier.png)",
         *_base_section(folder),
         "## What was run",
-        _markdown(pd.DataFrame([_session_row(record) for record in records])),
+        table_lines(pd.DataFrame([_session_row(record) for record in records])),
         *_machine_lines(records),
         "## The frontier",
-        _markdown(pd.DataFrame(_series_rows(frontier))),
+        table_lines(pd.DataFrame(_series_rows(frontier))),
         _reference_sentence(frontier),
     ]
     if scaling is not None:
-        picture = "![Scaling candidates with their spread over seeds](scaling.png)"
-        sections += ["## Scaling candidates", picture, _markdown(_candidate_table(scaling)), noise_sentence(scaling)]
-    if folder.table("family").exists():
-        table = pd.read_csv(folder.table("family"))
-        sections += ["## The family", _markdown(table[list(_FAMILY_COLUMNS)].rename(columns=_FAMILY_COLUMNS))]
+        sections += candidate_section(folder, scaling)
+    sections += [*curves_section(folder), *family_section(folder)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -115,48 +99,3 @@ def _reference_sentence(info: FrontierInfo) -> str:
         f"Hypervolumes are in macs times top-1, over the corner of {cost:,.0f} macs and top-1 {score:.4f}; what costs"
         " more than the corner adds nothing to them. A front chosen by search-val flatters itself."
     )
-
-
-def _candidate_table(info: ScalingInfo) -> pd.DataFrame:
-    rows = [
-        {
-            "alpha": candidate.alpha,
-            "beta": candidate.beta,
-            "gamma": candidate.gamma,
-            "product": candidate.product,
-            "realised": candidate.realised_ratio,
-            "image size": candidate.image_size,
-            "search-val top-1": candidate.score,
-            "± se": candidate.standard_error,
-            "seeds": candidate.num_seeds,
-            "as good as the best": "yes" if candidate.within_noise else "",
-        }
-        for candidate in info.candidates
-    ]
-    return pd.DataFrame(rows)
-
-
-def noise_sentence(info: ScalingInfo) -> str:
-    """Say which candidates the seeds cannot tell from the best."""
-    if math.isnan(info.seed_sd):
-        return "With one seed each, the candidates cannot be told apart."
-    num_rivals = len(info.within_noise) - 1
-    found = (
-        f"{num_rivals} of the other {len(info.candidates) - 1} candidates cannot be told apart from the best"
-        if num_rivals
-        else "Every other candidate is told apart from the best"
-    )
-    noise = f"a repeat with another seed varies by {info.seed_sd:.4f} (sd)"
-    return f"{found}, paired over seeds at 95 %; {noise}."
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    head = [" | ".join(map(str, table.columns)), " | ".join("---" for _ in table.columns)]
-    rows = [" | ".join(_cell(value) for value in row) for row in table.itertuples(index=False)]
-    return "\n".join(f"| {row} |" for row in [*head, *rows])
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

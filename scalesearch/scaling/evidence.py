@@ -18,8 +18,9 @@ from scalesearch.arch import ArchSpec
 from scalesearch.arch.scaling import DepthRounding
 from scalesearch.errors import StudyError
 from scalesearch.scaling.candidates import ScalingCandidate
+from scalesearch.scaling.doublings import Floats, at_equal_cost, cost_doublings
 from scalesearch.scaling.racing import indistinguishable, one_step_apart
-from scalesearch.scaling.surface import Floats, ResponseSurface, at_equal_cost, cost_doublings, fit_surface
+from scalesearch.scaling.surface import ResponseSurface, fit_surface
 
 CHOICES = ("surface", "mean")
 
@@ -100,26 +101,6 @@ def weigh(
             near = one_step_apart([candidate.points for candidate in candidates], step)
             chosen, by = candidates[surface.maximum(level, near)], "surface"
     return Evidence(table.reset_index(drop=True), surface, chosen, by, best)
-
-
-def evidence_sentences(evidence: Evidence) -> list[str]:
-    """Say what is chosen and how sure that is, a sentence each."""
-    chosen, best, num = evidence.chosen, evidence.best_measured, len(evidence.table)
-    by = "the likeliest within a step of the surface's maximum" if evidence.chosen_by == "surface" else "the best mean"
-    row = evidence.row(best)
-    sentences = [
-        f"It would take {chosen.factors} (product {chosen.factors.product:.2f}), {by}.",
-        f"Best measured: {best.factors}, {row.val_top1:.4f} over {row.num_seeds} seeds; by their means"
-        f" {evidence.num_untold} of {num} candidates cannot be told apart from it.",
-    ]
-    if evidence.surface is None:
-        return [*sentences, "There are too few trainings for a response surface."]
-    row, noise = evidence.row(chosen), evidence.surface.residual_sd
-    return [
-        *sentences,
-        f"By the surface through all trainings {evidence.num_in_region} of {num} cannot be told apart from its maximum;"
-        f" the choice is put at {row.surface_top1:.4f} ± {row.surface_se:.4f}, and a training's noise at {noise:.4f}.",
-    ]
 
 
 def score_table(trials: pd.DataFrame, arch_ids: Sequence[str]) -> pd.DataFrame:

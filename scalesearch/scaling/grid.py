@@ -2,7 +2,7 @@
 
 Tan & Le 2019 (arXiv 1905.11946, section 3.3) fix phi = 1, suppose twice the compute, and search a small grid.
 ``candidates.py`` says which grid, and which of its points are candidates; ``racing.py`` who is trained with one more
-seed; ``evidence.py`` what the trainings say.
+seed; ``evidence.py`` what the trainings say, ``verdict.py`` in a few numbers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.measure.scores import Job
 from scalesearch.scaling.candidates import CONSTRAINTS, ScalingCandidate, ScalingGrid, scaling_grid
+from scalesearch.scaling.doublings import cost_doublings
 from scalesearch.scaling.evidence import CHOICES, Evidence, score_table, weigh
 from scalesearch.scaling.latencies import read_latencies
 from scalesearch.scaling.limits import Limits, within_memory
 from scalesearch.scaling.racing import choose_subset, survivors
-from scalesearch.scaling.surface import cost_doublings
+from scalesearch.scaling.verdict import Verdict
 from scalesearch.study.folder import StudyFolder, write_atomically
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import StudyConfig, check_at_least, check_choice
@@ -102,6 +103,7 @@ class ScalingResult:
     num_classes: int
     grid: ScalingGrid
     evidence: Evidence
+    verdict: Verdict
     trials: pd.DataFrame
 
     @property
@@ -182,8 +184,9 @@ def run_scaling_grid(config: ScaleConfig) -> ScalingResult:
         )
         write_trials(config.folder, config.url)
         write_atomically(config.folder.table("scaling"), evidence.table.to_csv(index=False))
-        write_atomically(config.folder.factors, _factors_file(config, base, evidence))
-        return ScalingResult(base, data.num_classes, grid, evidence, trials)
+        verdict = Verdict.of(evidence, config.target)
+        write_atomically(config.folder.factors, _factors_file(config, base, verdict))
+        return ScalingResult(base, data.num_classes, grid, evidence, verdict, trials)
 
 
 def read_base(text: str | None, folder: StudyFolder) -> ArchSpec:
@@ -293,27 +296,12 @@ def _rounding(config: ScaleConfig) -> DepthRounding:
     return cast(DepthRounding, config.rounding)  # checked on construction
 
 
-def _factors_file(config: ScaleConfig, base: ArchSpec, evidence: Evidence) -> str:
-    chosen, best = evidence.chosen, evidence.best_measured
-    row = evidence.row(chosen)
-    said = {} if evidence.surface is None else {"surface_top1": row.surface_top1, "surface_se": row.surface_se}
+def _factors_file(config: ScaleConfig, base: ArchSpec, verdict: Verdict) -> str:
     content = {
-        **asdict(chosen.factors),
+        **asdict(verdict.chosen.factors),
         "rounding": config.rounding,
         "base_arch_id": base.arch_id,
         "base": base.to_dict(),
-        "evidence": {
-            "chosen_by": evidence.chosen_by,
-            "product": round(chosen.factors.product, 4),
-            "realised_ratio": round(chosen.realised_ratio, 4),
-            "val_top1": round(float(row.val_top1), 4),
-            "val_top1_se": round(float(row.val_top1_se), 4),
-            "num_seeds": int(row.num_seeds),
-            **{name: round(float(value), 4) for name, value in said.items()},
-            "num_candidates": len(evidence.table),
-            "not_told_from_best_measured": evidence.num_untold,
-            "not_told_from_surface_maximum": evidence.num_in_region,
-            "best_measured": asdict(best.factors),
-        },
+        "evidence": verdict.to_dict(),
     }
     return yaml.safe_dump(content, sort_keys=False)

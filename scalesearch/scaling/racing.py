@@ -26,7 +26,8 @@ from scipy.special import stdtrit
 
 from scalesearch.arch import ScalingFactors
 from scalesearch.errors import ConfigError, StudyError
-from scalesearch.scaling.surface import Floats, Terms
+from scalesearch.scaling.doublings import Floats
+from scalesearch.scaling.surface import Terms
 
 _EXACT = 1e-9  # of a factor, a share or a prior: what floating point makes of nothing
 _DIGITS = 10  # of estimates: equal scores are equal whatever was added to their seeds

@@ -20,7 +20,6 @@ posterior in which the bowl is a hill: more of one dimension pays less and less.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -28,11 +27,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import helmert
 
-from scalesearch.arch import ArchSpec, ScalingFactors, network_cost, scale_arch
-from scalesearch.arch.scaling import DepthRounding
 from scalesearch.errors import ConfigError, StudyError
+from scalesearch.scaling.doublings import Floats
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _THIN = 0.25  # spread, over the widest axis', below which an axis lies across the plane
@@ -274,35 +271,6 @@ def fit_surface(features: ArrayLike, accuracy: ArrayLike, seeds: ArrayLike | Non
         accuracy=scores,
         seeds=names,
     )
-
-
-def cost_doublings(
-    base: ArchSpec, points: Sequence[ScalingFactors], rounding: DepthRounding = "ceil", num_classes: int = 1000
-) -> Floats:
-    """Return how often depth, width and resolution each double the base's macs by themselves, (N, 3).
-
-    It is what the networks are: factors that round to one depth give one number.
-
-    Example:
-        >>> from scalesearch.arch import published_arch
-        >>> cost_doublings(published_arch("efficientnet-b0"), [ScalingFactors(1.2, 1.1, 1.15)]).round(2).tolist()
-        [[0.56, 0.2, 0.58]]
-    """
-    base_macs = network_cost(base, num_classes=num_classes).macs
-
-    def doublings(*factors: float) -> float:
-        scaled = scale_arch(base, ScalingFactors(*factors), rounding=rounding)
-        return float(np.log2(network_cost(scaled, num_classes=num_classes).macs / base_macs))
-
-    rows = [(doublings(p.alpha, 1, 1), doublings(1, p.beta, 1), doublings(1, 1, p.gamma)) for p in points]
-    return np.array(rows).reshape(-1, 3)
-
-
-def at_equal_cost(features: ArrayLike, target: float) -> Floats:
-    """Return ``cost_doublings`` (N, 3) moved to ``target`` times the base's macs, by the same in each dimension."""
-    doublings = np.asarray(features, dtype=float)
-    excess = doublings.sum(axis=1, keepdims=True) - np.log2(target)
-    return np.asarray(doublings - excess / doublings.shape[1])
 
 
 class _Fit(NamedTuple):

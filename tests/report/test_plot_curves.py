@@ -84,7 +84,8 @@ def test_extrapolation_begins_at_the_highest_measured_cost_and_goes_on_with_the_
             assert curve.fit.measured[0][0] == pytest.approx(min(point.cost for point in curve.points))
             assert curve.fit.measured[-1] == pytest.approx(curve.fit.extrapolated[0])
             assert curve.fit.extrapolated[0][0] == pytest.approx(highest)
-            assert curve.fit.extrapolated[-1][0] == pytest.approx(REACH * highest)
+            lowest = min(point.cost for point in curve.points)
+            assert curve.fit.extrapolated[-1][0] == pytest.approx(min(REACH, highest / lowest) * highest)
 
 
 def test_two_networks_make_no_law() -> None:
@@ -162,7 +163,7 @@ def test_legend_has_the_exponents_by_both_costs_with_their_errors() -> None:
     figure = plot_curves(*both(networks()))
     said = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "compound: exponent 0.200 ± 0.000 by macs, 0.342 ± 0.000 by latency" in said
-    assert "its extrapolation, to 4 times the highest cost" in said
+    assert "its extrapolation" in said
     assert "nothing was measured" in texts(figure).replace("\n", " ")
 
 

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from scalesearch.arch import ScalingFactors
 from scalesearch.report.plot import save_figure
 from scalesearch.report.plot_map import plot_map
 from scalesearch.report.scaling_map import AlphaLine, MapCandidate, MapField, MapInfo
+from scalesearch.scaling.verdict import PeakFactors, Range
 
 
 def candidate(name: str, width: float, resolution: float, score: float, num_seeds: int) -> MapCandidate:
@@ -32,7 +34,7 @@ def info() -> MapInfo:
     return MapInfo(
         candidates=(candidate("dropped", 1.01, 1.35, 0.55, 1), other, best),
         chosen=best,
-        field=MapField((1.0, 1.2, 2**0.5), ((0.59, 0.57), (0.58, math.nan)), square, sides, 0.0012),
+        field=MapField((1.0, 1.2, 2**0.5), ((0.59, 0.57), (0.58, math.nan)), square, sides, 0.0012, None),
         alpha_lines=(AlphaLine(1.0, (1.0, 2**0.5), (2**0.5, 1.0)), AlphaLine(1.6, (1.0, 1.118), (1.118, 1.0))),
         landmark=ScalingFactors(1.2, 1.1, 1.15),
         target=2.0,
@@ -137,3 +139,16 @@ def test_one_candidate_alone_can_be_drawn(info: MapInfo) -> None:
 def test_the_same_figure_gives_the_same_bytes(info: MapInfo, tmp_path: Path) -> None:
     first, second = (save_figure(plot_map(info), tmp_path / name / "map") for name in ("one", "two"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_the_surfaces_maximum_is_marked_with_its_region_where_there_is_one(info: MapInfo) -> None:
+    assert info.field is not None
+    assert not by_gid(plot_map(info), "peak")
+    peak = PeakFactors(Range(1.5, 1.2, 1.9), Range(1.1, 1.02, 1.2), Range(1.15, 1.1, 1.25))
+    figure = plot_map(replace(info, field=replace(info.field, peak=peak)))
+    [mark] = by_gid(figure, "peak")
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (1.1, 1.15)
+    ends = [line.get_segments()[0].tolist() for line in figure.axes[0].collections if isinstance(line, LineCollection)]
+    assert [[1.02, 1.15], [1.2, 1.15]] in ends
+    assert [[1.1, 1.1], [1.1, 1.25]] in ends
+    assert "the surface's maximum" in texts(figure)

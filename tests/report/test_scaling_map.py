@@ -14,7 +14,8 @@ from scalesearch.arch import published_arch
 from scalesearch.errors import StudyError
 from scalesearch.report.scaling_map import ALPHA_LIMITS, MapInfo, scaling_map_info
 from scalesearch.scaling.candidates import scaling_grid
-from scalesearch.scaling.surface import ResponseSurface, at_equal_cost, cost_doublings, fit_surface
+from scalesearch.scaling.doublings import at_equal_cost, cost_doublings
+from scalesearch.scaling.surface import ResponseSurface, fit_surface
 
 BASE = published_arch("efficientnet-b0")
 TOP = (0.4, 0.3, 0.3)  # doublings by depth, width and resolution where the made-up accuracy is highest

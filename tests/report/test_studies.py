@@ -13,6 +13,7 @@ from scalesearch.errors import StudyError
 from scalesearch.report.studies import write_report
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.store import Record
+from tests.scaling.test_verdict import VERDICT
 from tests.study.jobs import new_score
 from tests.study.stand_ins import do_not_wait_for_the_disk  # noqa: F401 (imported for what it does)
 
@@ -142,3 +143,43 @@ def test_a_baseline_without_a_search_is_one_sentence(folder: StudyFolder, tmp_pa
     add_trials(open_record(StudyFolder.of(tmp_path, "other"), "scale"), [0.5])
     with pytest.raises(StudyError, match=r"^baseline other has no search$"):
         write_report(folder, baseline="other")
+
+
+CURVES = """\
+member,strategy,phi,image_size,macs,realised_ratio,val_top1,val_top1_se,num_seeds,arch_id,minus_compound,minus_compound_se
+phi=0,compound,0,16,1000,1.0,0.4,0.01,3,a,,
+phi=1,compound,1,20,2000,2.0,0.5,0.01,3,b,,
+phi=1 width,width,1,16,2000,2.0,0.45,0.01,3,c,-0.05,0.012
+"""
+
+
+def test_the_summary_has_the_curves_with_what_each_rival_lacks_to_the_compound_member(folder: StudyFolder) -> None:
+    add_trials(open_record(folder, "scale"), [0.5, 0.6, 0.4])
+    add_trials(open_record(folder, "curves"), [0.5, 0.6])
+    folder.table("curves").write_text(CURVES, encoding="utf-8")
+    folder.table("curves-fits").write_text("cost,strategy,networks,exponent,exponent_se,largest_residual\n")
+    (folder.root / "curves.png").write_bytes(b"drawn by the command")
+    report = write_report(folder)
+    said = folder.readme.read_text(encoding="utf-8")
+    assert "## Scaling curves" in said
+    assert "(curves.png)" in said
+    assert "| phi=1 width | 16 | 2,000 | 2 | 0.45 | 0.01 | -0.05 | 0.012 | 3 |" in said
+    assert "test top-1" not in said  # which curves do not read
+    assert "Power laws" not in said
+    assert "| curves | 2 |" in said  # among what was run
+    assert not any(line.startswith("curves") for line in report.lines)  # and not on the frontier
+
+
+def test_a_study_of_curves_alone_has_them_on_its_frontier(folder: StudyFolder) -> None:
+    add_trials(open_record(folder, "curves"), [0.5, 0.4, 0.6])
+    assert [line.split(",")[0] for line in write_report(folder).lines] == ["curves: 3 networks"]
+
+
+def test_the_verdict_and_the_map_stand_above_the_candidates(folder: StudyFolder) -> None:
+    add_trials(open_record(folder, "scale"), [0.5, 0.6, 0.4])
+    folder.factors.write_text(yaml.safe_dump({"evidence": VERDICT.to_dict()}), encoding="utf-8")
+    (folder.root / "map.png").write_bytes(b"drawn by the command")
+    write_report(folder)
+    said = folder.readme.read_text(encoding="utf-8")
+    section = said[said.index("## Scaling candidates") :]
+    assert section.index(VERDICT.sentences()[0]) < section.index("(map.png)") < section.index("| alpha |")

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scalesearch.arch import ScalingFactors, published_arch
+from scalesearch.arch import published_arch
 from scalesearch.errors import ConfigError, StudyError
-from scalesearch.scaling import scaling_grid
-from scalesearch.scaling.surface import ResponseSurface, at_equal_cost, cost_doublings, fit_surface
+from scalesearch.scaling.doublings import at_equal_cost
+from scalesearch.scaling.surface import ResponseSurface, fit_surface
 
 Floats = NDArray[np.float64]
 
@@ -269,26 +269,3 @@ def test_what_cannot_be_fitted_is_refused_with_a_sentence(
 ) -> None:
     with pytest.raises(error, match=match):
         fit_surface(features, accuracy, seeds)
-
-
-def test_the_doublings_of_the_three_dimensions_add_up_to_the_realised_ratio() -> None:
-    for rounding in ("ceil", "round", "floor"):
-        candidates = scaling_grid(B0, rounding=rounding, num_classes=10).candidates  # type: ignore[arg-type]
-        factors = [candidate.factors for candidate in candidates]
-        doublings = cost_doublings(B0, factors, rounding, num_classes=10)  # type: ignore[arg-type]
-        ratios = np.log2([candidate.realised_ratio for candidate in candidates])
-        np.testing.assert_allclose(doublings.sum(axis=1), ratios, atol=0.04)
-
-
-def test_factors_that_round_to_one_network_have_one_place() -> None:
-    one, other = cost_doublings(B0, [ScalingFactors(1.05, 1.0, 1.2), ScalingFactors(1.25, 1.0, 1.2)])
-    np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(cost_doublings(B0, [ScalingFactors(1, 1, 1)]), np.zeros((1, 3)))
-    assert cost_doublings(B0, []).shape == (0, 3)
-
-
-def test_at_equal_cost_all_candidates_cost_the_target() -> None:
-    features = np.random.default_rng(13).uniform(0, 1, (10, 3))
-    moved = at_equal_cost(features, 3.0)
-    np.testing.assert_allclose(moved.sum(axis=1), np.log2(3))
-    np.testing.assert_allclose(np.diff(moved, axis=1), np.diff(features, axis=1))

@@ -1,0 +1,20 @@
+"""Tables as Markdown."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+
+def table_lines(table: pd.DataFrame) -> str:
+    """Return a table: numbers with four digits, large ones with separators, NaN as nothing."""
+    head = [" | ".join(map(str, table.columns)), " | ".join("---" for _ in table.columns)]
+    rows = [" | ".join(_cell(value) for value in row) for row in table.itertuples(index=False)]
+    return "\n".join(f"| {row} |" for row in [*head, *rows])
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
