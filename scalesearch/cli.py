@@ -58,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb in ("--help", "-h", "help"):
         _print_help()
         return 0
+    if verb == "study" and rest:  # `scalesearch study scaling-curves` says the same at more length
+        verb, *rest = rest
     if verb not in VERBS:
         return _refuse(f"the verbs are {', '.join(VERBS)}; got {verb!r} (scalesearch --help explains them)")
     if "--help" in rest or "-h" in rest:

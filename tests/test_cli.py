@@ -85,6 +85,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("search space=wrong.yaml", r"wrong\.yaml: stage 0: kernel_size must be odd, got 4"),
         ("search storage=nonsense", "storage must be a database URL, as sqlite:///FILE, got 'nonsense'"),
         ("scale", "results/study/base.yaml: the study has no base network; .*"),
+        ("study scaling-curves", "results/study/base.yaml: the study has no base network; .*"),
         ("scale base=resnet50", "an architecture is efficientnet-b0 .. b7, .*; got 'resnet50'"),
         ("scale target=1", "target must be .*, got 1.0"),
         ("family base=efficientnet-b0 factors=1,2", "factors are a file that scale wrote, or numbers .*; got '1,2'"),

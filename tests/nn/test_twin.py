@@ -18,9 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from scalesearch.arch.cost import Cost, network_cost, stage_costs
 from scalesearch.arch.published import EFFICIENTNETS, published_arch
+from scalesearch.arch.scaling import ScalingFactors, ScalingRule
 from scalesearch.arch.space import SearchSpace
 from scalesearch.arch.spec import ArchSpec
 from scalesearch.nn import Network, build_network
+from scalesearch.scaling.members import compound_members, with_rivals
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPACES = sorted(path.stem for path in (REPOSITORY / "search_spaces").glob("*.yaml"))
@@ -67,6 +69,20 @@ def test_closed_form_is_what_is_counted_on_random_networks(name):
 def test_closed_form_is_what_is_counted_on_published_networks(name, padding):
     arch = published_arch(name)
     assert count(build_on_meta(arch, 1000, padding), arch.image_size) == network_cost(arch)
+
+
+@pytest.mark.parametrize(
+    ("factors", "rounding"),
+    [((1.2, 1.1, 1.15), "ceil"), ((1.0, 1.3, 1.1), "round"), ((1.5, 1.0, 1.15), "floor")],
+)
+def test_closed_form_is_what_is_counted_on_families_and_their_rivals(factors, rounding):
+    base = published_arch("efficientnet-b0")
+    rule = ScalingRule(ScalingFactors(*factors), rounding)
+    members = with_rivals(base, compound_members(base, rule, [-1.0, 1.0], 10), 10)
+    assert {member.strategy for member in members} == {"compound", "depth", "width", "resolution", "dWr"}
+    for member in members:
+        counted = count(build_on_meta(member.arch, 10), member.arch.image_size)
+        assert counted == member.cost, member.label
 
 
 @pytest.mark.parametrize("name", SPACES)
