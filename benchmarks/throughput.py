@@ -44,8 +44,9 @@ from scalesearch.arch import ArchSpec, SearchSpace
 from scalesearch.arch.budget import Budget
 from scalesearch.data import DataConfig, ImageData
 from scalesearch.data.split import MemorySplit
+from scalesearch.measure.optimisation import build_optimizer, learning_rate_factor
 from scalesearch.measure.scores import Job
-from scalesearch.measure.training import TrainConfig, build_optimizer, learning_rate_factor
+from scalesearch.measure.training import TrainConfig
 from scalesearch.nn import build_network
 from scalesearch.search import SearchConfig, run_search
 from scalesearch.study.executor import LocalExecutor, Stepped
