@@ -224,7 +224,7 @@ def curvature_table(rows: pd.DataFrame) -> Table:
         table.add_row(f"EfficientNet paper, {model}", *_around_compound(paper))
     for model in ("mobilenet_v1", "mobilenet_v2"):
         surface = fit_surface(*_width_and_resolution(rows, model))
-        plane, coefficients = surface.terms.plane, surface.coefficients[None]
+        plane, coefficients = surface.terms.plane, surface.draws.mean(axis=0, keepdims=True)
         direction = np.array([1, -1]) / math.sqrt(2) @ plane
         lost = -direction @ surface.terms.hessians(coefficients)[0] @ direction / 2
         gained = (plane @ surface.terms.gradients(coefficients)[0]).mean()

@@ -14,8 +14,8 @@ themselves. Their sum is the logarithm of the realised ratio, so candidates of o
 - a deviation of each candidate from the surface, with a Gaussian prior: rounding does what no quadratic does. It
   widens the errors and is not predicted.
 
-The two priors' variances are averaged over a grid by their restricted likelihood. Choices are made over draws from the
-posterior in which the bowl is a hill: more of one dimension pays less and less.
+The two priors' variances are averaged over a grid by their restricted likelihood. All that is said follows from draws
+from the posterior in which the bowl is a hill: more of one dimension pays less and less.
 """
 
 from __future__ import annotations
@@ -143,8 +143,6 @@ class ResponseSurface:
 
     Attributes:
         terms: The columns.
-        coefficients: (T,) one a column.
-        covariance: (T, T) of the coefficients.
         draws: (K, T) coefficients from their posterior; hills alone, where there are enough.
         residual_sd: Noise of one training.
         seed_shifts: What each seed adds; they sum to 0.
@@ -154,8 +152,6 @@ class ResponseSurface:
     """
 
     terms: Terms
-    coefficients: Floats
-    covariance: Floats
     draws: Floats
     residual_sd: float
     seed_shifts: dict[int, float]
@@ -165,9 +161,8 @@ class ResponseSurface:
 
     def predict(self, features: ArrayLike) -> tuple[Floats, Floats]:
         """Return the surface at candidates (M, D) and its standard error, (M,) each; noise is not in it."""
-        columns = self.terms.columns(np.asarray(features, dtype=float))
-        variance = np.einsum("mt,tu,mu->m", columns, self.covariance, columns)
-        return columns @ self.coefficients, np.sqrt(variance)
+        values = self._draw_values(features)
+        return values.mean(axis=0), values.std(axis=0)
 
     def loo_error(self) -> LeaveOneOut:
         """Return the errors of predicting each candidate's mean from a surface fitted without the candidate.
@@ -189,8 +184,8 @@ class ResponseSurface:
 
         Args:
             candidates: Features, of one cost (``at_equal_cost``) where more compute should not win.
-            near: (M, M) which candidates would do in another's place. Given it, the best is the candidate that is most
-                probably near the best.
+            near: (M, M) which candidates would do in another's place. Given it, the best is, of those that cannot be
+                told from the maximum, the one that is most probably near it.
         """
         values = self._draw_values(candidates)
         expected = values.mean(axis=0)
@@ -199,6 +194,8 @@ class ResponseSurface:
         shares = np.bincount(values.argmax(axis=1), minlength=len(expected)) / len(values)
         # rounded, so that the order in which shares are added does not decide between equals
         hits = np.round(np.asarray(near, dtype=float) @ shares, 9)
+        # rules a step apart may be networks far apart, where depths round up
+        hits[~self.confidence_region(candidates)] = -1
         return int(np.lexsort((expected, hits))[-1])
 
     def confidence_region(self, candidates: ArrayLike, level: float = 0.95) -> Bools:
@@ -217,7 +214,7 @@ class ResponseSurface:
 
         Its region is where the draws have their peaks, cut at the range.
         """
-        found = self.terms.peaks(self.coefficients[None])
+        found = self.terms.peaks(self.draws.mean(axis=0, keepdims=True))
         lowest, highest = self.features.min(axis=0), self.features.max(axis=0)
         if not len(found) or (found[0] < lowest).any() or (found[0] > highest).any():
             return None
@@ -254,16 +251,11 @@ def fit_surface(features: ArrayLike, accuracy: ArrayLike, seeds: ArrayLike | Non
     log_evidence = np.array([fit.log_evidence for fit in fits])
     weights = np.exp(log_evidence - log_evidence.max())
     weights /= weights.sum()
-    means = np.array([fit.coefficients for fit in fits])
-    mean = weights @ means
-    within = np.array([fit.variance * fit.spread for fit in fits])
-    between = np.einsum("kt,ku->ktu", means - mean, means - mean)
+    mean = weights @ [fit.coefficients for fit in fits]
     draws = _draw(fits, weights)[:, :num]
     hills = terms.are_hills(draws)
     return ResponseSurface(
         terms=terms,
-        coefficients=mean[:num],
-        covariance=np.einsum("k,ktu->tu", weights, within + between)[:num, :num],
         draws=draws[hills] if hills.sum() >= _LEAST_HILLS else draws,
         residual_sd=float(np.sqrt(weights @ [fit.variance for fit in fits])),
         seed_shifts=dict(zip(labels.tolist(), (contrasts @ mean[num:]).tolist(), strict=True)),
