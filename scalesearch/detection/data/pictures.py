@@ -1,0 +1,109 @@
+"""Picture files in a folder, with the boxes that an annotation gives them: the source that COCO and VOC share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from scalesearch.data.decoding import decode_image
+from scalesearch.detection.data.sample import BoxSample, BoxTruth
+from scalesearch.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class PictureSource:
+    """Picture files below ``folder``, by their names there, each with its boxes; ``annotation`` names their file."""
+
+    folder: Path
+    names: tuple[str, ...]
+    truths: tuple[BoxTruth, ...]
+    annotation: str
+
+    def __post_init__(self) -> None:
+        assert len(self.names) == len(self.truths)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, index: int) -> BoxSample:
+        """Decode one picture.
+
+        Raises:
+            DataError: The file is gone, is no whole picture, or is of another size than its annotation says.
+        """
+        path, truth = self.folder / self.names[index], self.truths[index]
+        try:
+            pixels = decode_image(path.read_bytes())
+        except DataError:
+            raise
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: must be a whole picture that Pillow reads, got {error}") from error
+        height, width = truth.original_size
+        if pixels.shape[:2] != (height, width):
+            raise DataError(
+                f"{path}: must have the {width} x {height} pixels that {self.annotation} states, "
+                f"got {pixels.shape[1]} x {pixels.shape[0]}"
+            )
+        image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+        return BoxSample(
+            image=image,
+            image_id=truth.image_id,
+            original_size=truth.original_size,
+            boxes_xyxy=truth.boxes_xyxy,
+            labels=truth.labels,
+            is_crowd=truth.is_crowd,
+            areas=truth.areas,
+        )
+
+    def read_truth(self, index: int) -> BoxTruth:
+        """Return the boxes of one picture."""
+        return self.truths[index]
+
+    def describe(self, index: int) -> str:
+        """Return the file's name below its folder."""
+        return self.names[index]
+
+
+def check_present(folder: Path, names: Iterable[str], annotation: str) -> None:
+    """Refuse an annotation whose pictures are not all there.
+
+    Raises:
+        DataError: A file is missing; the first one is named.
+    """
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{annotation}: every picture must lie in {folder}, got {len(missing)} missing, first {missing[0]}"
+        )
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture from its file's head.
+
+    Raises:
+        DataError: The file is missing or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: must be a picture that Pillow reads, got another kind of file") from error
+    except OSError as error:
+        raise DataError(f"{path}: must be a picture that Pillow reads, got {error.strerror or error}") from error
+
+
+def identify(annotations: Iterable[bytes], sources: Sequence[PictureSource]) -> str:
+    """Hash annotations, whole, and the names and lengths of the pictures: cheap, and the same in another place."""
+    digest = hashlib.sha256()
+    for text in annotations:
+        digest.update(hashlib.sha256(text).digest())
+    for source in sources:
+        for name in source.names:
+            digest.update(f"{name}\0{(source.folder / name).stat().st_size}\n".encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
