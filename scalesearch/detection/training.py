@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from scalesearch.detection.anchors import flatten_outputs, make_anchors
 from scalesearch.detection.data.augmentation import BoxAugmentation
@@ -19,7 +20,7 @@ from scalesearch.detection.data.batches import BoxBatch, box_batches
 from scalesearch.detection.data.sample import BoxData
 from scalesearch.detection.detector import Detector
 from scalesearch.detection.loss import BOX_LOSSES, detection_loss
-from scalesearch.detection.matching import match_anchors
+from scalesearch.detection.matching import Matches, match_anchors
 from scalesearch.errors import ConfigError
 from scalesearch.measure.optimisation import Optimisation, OptimisationConfig, check_range
 from scalesearch.measure.training import FitInfo, OnStep
@@ -93,10 +94,7 @@ def fit_detector(
     batches = itertools.islice(_endless(data, config, spec.image_size), num_steps)
     for step, batch in enumerate(batches, start=1):
         images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
-        matches = [
-            match_anchors(anchors, boxes.to(device), labels.to(device))
-            for boxes, labels in zip(batch.boxes_xyxy, batch.labels, strict=True)
-        ]
+        matches = _match(anchors, batch)
         with optimisation.autocast():
             outputs = detector(images)
         logits, offsets = (flatten_outputs(each, spec.num_anchors).float() for each in outputs)
@@ -108,6 +106,14 @@ def fit_detector(
     optimisation.settle()
     tail = losses[-max(1, len(losses) // 10) :]
     return FitInfo(len(losses), sum(tail) / len(tail), time.perf_counter() - started)
+
+
+def _match(anchors: Tensor, batch: BoxBatch) -> list[Matches]:
+    device = anchors.device
+    return [
+        match_anchors(anchors, boxes.to(device), labels.to(device))
+        for boxes, labels in zip(batch.boxes_xyxy, batch.labels, strict=True)
+    ]
 
 
 def _endless(data: BoxData, config: DetectorTrainConfig, image_size: int) -> Iterator[BoxBatch]:
