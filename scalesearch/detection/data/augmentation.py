@@ -12,7 +12,7 @@ class BoxAugmentation:
     """Random changes of training pictures. The defaults suit small data sets and short training.
 
     Args:
-        flip: Mirror left and right, every other picture on average.
+        flip: Mirror left and right, every other picture on average; to be off for signs, as the made task's digits.
         min_scale: A picture is resized so that its longer side is a share of the image size between this and
             ``max_scale``, uniformly, then cut or padded at a random place. EfficientDet draws from 0.1 to 2.0
             (arXiv 1911.09070, section 5); 1.0 and 1.0 keep the evaluation's scale.

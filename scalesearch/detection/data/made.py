@@ -5,6 +5,8 @@ pictures ship inside scikit-image, each declared free (see ``scalesearch.data.fo
 downloaded. Each image is a crop of a picture with up to ``MOST_OBJECTS`` digits, 12 to 64 px tall, in a colour that
 stands off from what lies under it. Boxes are exact: they bound the pixels that a digit covers by at least half.
 Digits do not overlap; one image in twenty holds none. No digit and no picture is in two splits.
+
+A mirrored digit is another sign, a 2 nearly a 5: train on these with ``augmentation.flip`` off.
 """
 
 from __future__ import annotations
