@@ -8,11 +8,14 @@ dropout rates they were trained with.
 from __future__ import annotations
 
 import difflib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, TypeVar
 
 from scalesearch.arch.scaling import resize_arch
 from scalesearch.arch.spec import ArchSpec
 from scalesearch.errors import ArchError
+
+Row = TypeVar("Row")
 
 # Table 1 of arXiv 1905.11946.
 _B0 = ArchSpec.from_blocks(
@@ -53,6 +56,20 @@ EFFICIENTNETS = {
 }
 
 
+def look_up(table: Mapping[str, Row], name: str, what: str) -> Row:
+    """Return the row of a published model, whose name may also be written with underscores or capitals.
+
+    Raises:
+        ArchError: There is none; the sentence has the names, and the nearest.
+    """
+    row = table.get(name.lower().replace("_", "-"))
+    if row is None:
+        near = difflib.get_close_matches(name, table, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ArchError(f"published {what} are {', '.join(table)}; got {name!r}{hint}")
+    return row
+
+
 def published_arch(name: str) -> ArchSpec:
     """Return a published architecture by name, ``efficientnet-b0`` .. ``efficientnet-b7``.
 
@@ -63,10 +80,6 @@ def published_arch(name: str) -> ArchSpec:
         >>> published_arch("efficientnet-b4").image_size
         380
     """
-    row = EFFICIENTNETS.get(name.lower().replace("_", "-"))
-    if row is None:
-        near = difflib.get_close_matches(name, EFFICIENTNETS, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ArchError(f"published networks are {', '.join(EFFICIENTNETS)}; got {name!r}{hint}")
+    row = look_up(EFFICIENTNETS, name, "networks")
     resolution_mult = row.image_size / _B0.image_size
     return resize_arch(_B0, row.depth_mult, row.width_mult, resolution_mult)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from scalesearch.arch.files import load_value
 from scalesearch.arch.published import EFFICIENTNETS, published_arch
 from scalesearch.arch.scaling import ScalingFactors, ScalingRule
 from scalesearch.arch.spec import BLOCK_TYPES, ArchSpec
@@ -15,6 +14,7 @@ from scalesearch.errors import ArchError
 
 _FILE_ENDINGS = (".yaml", ".yml", ".json")
 _FACTORS = ("alpha", "beta", "gamma")
+_RULE = "it must give the numbers alpha, beta and gamma"
 
 
 def read_arch(text: str) -> ArchSpec:
@@ -84,12 +84,9 @@ def _load_rule(path: Path) -> ScalingRule:
 
 
 def _read_rule_file(path: Path) -> Mapping[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArchError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArchError(f"{path}: {' '.join(str(error).split())}") from None
-    if not isinstance(values, Mapping) or not all(isinstance(values.get(name), (int, float)) for name in _FACTORS):
-        raise ArchError(f"{path}: it must give the numbers alpha, beta and gamma, got {values!r}")
-    return values
+    def check(values: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not all(isinstance(values.get(name), (int, float)) for name in _FACTORS):
+            raise ArchError(f"{_RULE}, got {values!r}")
+        return values
+
+    return load_value(path, check, _RULE)

@@ -20,6 +20,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from scalesearch.arch.files import load_value, save_values
 from scalesearch.errors import ArchError
 
 BlockType = Literal["ds", "ir", "er", "cn"]
@@ -198,22 +199,11 @@ class ArchSpec:
         Raises:
             ArchError: The file is missing or holds no architecture; the sentence names it.
         """
-        path = Path(path)
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-            if not isinstance(values, Mapping):
-                raise ArchError(f"an architecture is a mapping with the key blocks, got {values!r}")
-            return cls.from_dict(values)
-        except OSError as error:
-            raise ArchError(f"{path}: cannot be read ({error.strerror})") from None
-        except (ArchError, yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ArchError(f"{path}: {' '.join(str(error).split())}") from None
+        return load_value(path, cls.from_dict, "an architecture is a mapping with the key blocks")
 
     def save(self, path: Path | str) -> None:
         """Write the architecture as JSON where the name ends in ``.json``, else as YAML."""
-        path = Path(path)
-        text = json.dumps(self.to_dict(), indent=2) + "\n" if path.suffix == ".json" else self.to_yaml()
-        path.write_text(text, encoding="utf-8")
+        save_values(self.to_dict(), path)
 
     def to_yaml(self) -> str:
         """Return what ``save`` writes into a YAML file."""

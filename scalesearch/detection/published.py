@@ -7,12 +7,10 @@ D4's channels or D5's cells, and D7 is D6 at a larger image.
 
 from __future__ import annotations
 
-import difflib
 from typing import NamedTuple
 
-from scalesearch.arch.published import published_arch
+from scalesearch.arch.published import look_up, published_arch
 from scalesearch.detection.spec import DetectorSpec, Fusion
-from scalesearch.errors import ArchError
 
 
 class PublishedEfficientDet(NamedTuple):
@@ -51,9 +49,5 @@ def published_detector(name: str) -> DetectorSpec:
         >>> published_detector("efficientdet-d4").neck_channels
         224
     """
-    row = EFFICIENTDETS.get(name.lower().replace("_", "-"))
-    if row is None:
-        near = difflib.get_close_matches(name, EFFICIENTDETS, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ArchError(f"published detectors are {', '.join(EFFICIENTDETS)}; got {name!r}{hint}")
+    row = look_up(EFFICIENTDETS, name, "detectors")
     return DetectorSpec(**{**row._asdict(), "backbone": published_arch(row.backbone)})

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
+from scalesearch.arch.files import load_value, save_values
 from scalesearch.detection.published import EFFICIENTDETS, published_detector
 from scalesearch.detection.spec import DetectorSpec
 from scalesearch.errors import ArchError
@@ -39,20 +36,9 @@ def load_detector(path: Path | str) -> DetectorSpec:
     Raises:
         ArchError: The file is missing or holds no detector; the sentence names it.
     """
-    path = Path(path)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))  # JSON is YAML
-        if not isinstance(values, Mapping):
-            raise ArchError(f"a detector is a mapping with the key backbone, got {values!r}")
-        return DetectorSpec.from_dict(values)
-    except OSError as error:
-        raise ArchError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ArchError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ArchError(f"{path}: {' '.join(str(error).split())}") from None
+    return load_value(path, DetectorSpec.from_dict, "a detector is a mapping with the key backbone")
 
 
 def save_detector(spec: DetectorSpec, path: Path | str) -> None:
     """Write the detector as JSON where the name ends in ``.json``, else as YAML."""
-    path, values = Path(path), spec.to_dict()
-    text = json.dumps(values, indent=2) + "\n" if path.suffix == ".json" else yaml.safe_dump(values, sort_keys=False)
-    path.write_text(text, encoding="utf-8")
+    save_values(spec.to_dict(), path)

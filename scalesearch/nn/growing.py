@@ -6,8 +6,7 @@ Deeper: a stage's first blocks are the sibling's. A further one has a residual, 
 that it adds nothing to its input. A larger image needs no change.
 
 Paper: Chen et al. 2016 (Net2Net, arXiv 1511.05641). Departures: there new channels repeat old ones, whose weights are
-shared out among the repeats; that learnt slower in brief trainings (docs/LOG.md, inherited weights). A residual block
-that adds 0 stands in place of a layer that is the identity.
+shared out among the repeats. A residual block that adds 0 stands in place of a layer that is the identity.
 """
 
 from __future__ import annotations

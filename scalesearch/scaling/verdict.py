@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scalesearch.arch import ScalingFactors
+from scalesearch.arch.files import load_value
 from scalesearch.errors import StudyError
 from scalesearch.scaling.doublings import at_equal_cost, realised_factors
 from scalesearch.scaling.evidence import Evidence
@@ -138,10 +137,10 @@ class Verdict:
         """Return what a rule's file says of its evidence; None where it says nothing, as one written by hand.
 
         Raises:
+            ArchError: The file cannot be read.
             StudyError: It says something that no scaling grid wrote.
         """
-        content = yaml.safe_load(rule_file.read_text(encoding="utf-8"))
-        said = content.get(_KEY) if isinstance(content, dict) else None
+        said = load_value(rule_file, lambda values: values.get(_KEY), "a scaling rule is a mapping")
         if said is None:
             return None
         try:

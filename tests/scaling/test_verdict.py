@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from scalesearch.arch import ScalingFactors
-from scalesearch.errors import StudyError
+from scalesearch.errors import ArchError, StudyError
 from scalesearch.scaling.surface import ResponseSurface, fit_surface
 from scalesearch.scaling.verdict import Measured, PeakFactors, Range, SurfaceVerdict, Verdict
 
@@ -60,6 +60,13 @@ def test_a_rule_written_by_hand_has_no_verdict(tmp_path: Path) -> None:
 def test_evidence_that_no_grid_wrote_is_one_sentence(tmp_path: Path) -> None:
     path = write(tmp_path / "factors.yaml", {"num_seeds": 2})
     with pytest.raises(StudyError, match=r"factors.yaml: `evidence` is not what a scaling grid writes .*again"):
+        Verdict.load(path)
+
+
+def test_a_rule_file_that_cannot_be_parsed_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "factors.yaml"
+    path.write_text("alpha: [1", encoding="utf-8")
+    with pytest.raises(ArchError, match=r"factors\.yaml: while parsing"):
         Verdict.load(path)
 
 

@@ -97,17 +97,8 @@ class MadeSource:
         image = _draw_background(self.split, self.image_size, rng)
         for placed in self.digits[index]:
             _paint(image, placed, rng)
-        truth = self.truths[index]
         pixels = np.rint(image).astype(np.uint8)
-        return BoxSample(
-            image=torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
-            image_id=truth.image_id,
-            original_size=truth.original_size,
-            boxes_xyxy=truth.boxes_xyxy,
-            labels=truth.labels,
-            is_crowd=truth.is_crowd,
-            areas=truth.areas,
-        )
+        return BoxSample.of(torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), self.truths[index])
 
     def read_truth(self, index: int) -> BoxTruth:
         """Return the boxes of one image."""

@@ -50,15 +50,7 @@ class PictureSource:
                 f"got {pixels.shape[1]} x {pixels.shape[0]}"
             )
         image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
-        return BoxSample(
-            image=image,
-            image_id=truth.image_id,
-            original_size=truth.original_size,
-            boxes_xyxy=truth.boxes_xyxy,
-            labels=truth.labels,
-            is_crowd=truth.is_crowd,
-            areas=truth.areas,
-        )
+        return BoxSample.of(image, truth)
 
     def read_truth(self, index: int) -> BoxTruth:
         """Return the boxes of one picture."""

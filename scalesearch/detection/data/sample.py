@@ -8,7 +8,7 @@ converted when they are read. Tensors handed out may be shared with a cache: the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import torch
@@ -55,6 +55,11 @@ class BoxSample(BoxTruth):
     """
 
     image: torch.Tensor
+
+    @classmethod
+    def of(cls, image: torch.Tensor, truth: BoxTruth) -> BoxSample:
+        """Return a picture with what its annotation says."""
+        return cls(image=image, **{each.name: getattr(truth, each.name) for each in fields(BoxTruth)})
 
 
 class BoxSource(Protocol):
