@@ -18,7 +18,7 @@ import pandas as pd
 from scalesearch.arch import SearchSpace, network_cost
 from scalesearch.arch.budget import Budget
 from scalesearch.config import load_config
-from scalesearch.measure.scores import Job
+from scalesearch.measure.scores import Job, score_job
 from scalesearch.study.executor import Failed, LocalExecutor, Scored
 
 NUM_NETWORKS, SEEDS = 6, (0, 1)
@@ -51,7 +51,7 @@ def main() -> None:
 
 def train(jobs: list[tuple[str, int, Job]]) -> pd.DataFrame:
     """Return a row a training."""
-    executor, pending, rows = LocalExecutor(2), dict(enumerate(jobs)), []
+    executor, pending, rows = LocalExecutor(2, score_job), dict(enumerate(jobs)), []
     waiting = iter(pending)
     for key in (next(waiting), next(waiting)):
         executor.submit(key, jobs[key][2])

@@ -45,7 +45,7 @@ from scalesearch.arch.budget import Budget
 from scalesearch.data import DataConfig, ImageData
 from scalesearch.data.split import MemorySplit
 from scalesearch.measure.optimisation import build_optimizer, learning_rate_factor
-from scalesearch.measure.scores import Job
+from scalesearch.measure.scores import Job, score_job
 from scalesearch.measure.training import TrainConfig
 from scalesearch.nn import build_network
 from scalesearch.search import SearchConfig, run_search
@@ -140,7 +140,7 @@ def timed(task: Callable[[], T]) -> tuple[T, float]:
 def start_server(config: SearchConfig) -> None:
     """Run one step of one candidate, for which the server of the workers is started and imports torch."""
     arch = SearchSpace.load(config.space).sample(random.Random(SEED))
-    executor = LocalExecutor(1, 1)
+    executor = LocalExecutor(1, score_job, 1)
     executor.submit(0, Job(arch, SEED, config.data, replace(config.train, steps=1), cache=config.folder.cache))
     while isinstance(executor.wait()[-1], Stepped):
         pass

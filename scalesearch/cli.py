@@ -16,9 +16,9 @@ import optuna
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from scalesearch import commands
-from scalesearch.commands import wide_console
+from scalesearch import commands, detector_commands
 from scalesearch.config import PARTS, SCHEMAS, describe_keys, load_config, load_run_config
+from scalesearch.console import wide_console
 from scalesearch.errors import ScalesearchError
 
 Command = Callable[[Any], None]
@@ -33,6 +33,9 @@ VERBS: dict[str, Command] = {
     "latency-table": commands.latency_table,
     "fidelity": commands.fidelity,
     "scaling-curves": commands.scaling_curves,
+    "detect": detector_commands.detect,
+    "detect-scale": detector_commands.detect_scale,
+    "predict": detector_commands.predict,
 }
 
 _EXAMPLES = {
@@ -45,6 +48,9 @@ _EXAMPLES = {
     "latency-table": "scalesearch latency-table space=mbconv_small num_classes=10",
     "fidelity": "scalesearch fidelity study=mine space=mbconv_small budget.macs=5e6 networks=30",
     "scaling-curves": "scalesearch scaling-curves study=mine factors=1.2,1.1,1.15 phi=0..3 seeds=3",
+    "detect": "scalesearch detect study=mine data=coco data.root=DIR neck=fpn,bifpn fusion=sum,fast seeds=3",
+    "detect-scale": "scalesearch detect-scale study=mine data=coco data.root=DIR budget.macs=2e8 trials=24",
+    "predict": "scalesearch predict weights=results/mine/checkpoints/detector.safetensors images=DIR",
 }
 
 _RUN_KEYS = f"""\

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import cast
 
 import pandas as pd
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from scalesearch.arch import ArchSpec
 from scalesearch.arch.reading import read_arch
 from scalesearch.arch.scaling import DepthRounding
 from scalesearch.config import ProfileConfig, ReportConfig, RunConfig
+from scalesearch.console import new_table, print_frame, say, say_written, wide_console
 from scalesearch.measure.latency_table import LatencyTableConfig, run_latency_table
 from scalesearch.measure.profiling import ProfileInfo, profile_network
 from scalesearch.report.curves import curves_info
@@ -40,22 +35,18 @@ from scalesearch.search import SearchConfig, run_search
 from scalesearch.search.fidelity import REFERENCE, FidelityConfig, run_fidelity
 from scalesearch.study.progress import StepsDisplay
 
-_CONSOLE = Console(highlight=False, soft_wrap=True)
-
-_FILE_WIDTH = 170  # columns of a table that is not read in a terminal, which would say its own width
-
 
 def search(config: SearchConfig) -> None:
     """Find a base network under a budget."""
     result = run_search(config)
-    _say(
+    say(
         f"Base network {result.base.arch_id}: {'proxy' if config.score.method == 'proxy' else 'search-val top-1'}"
         f" {result.worth:.3f}, {result.cost.macs:,} macs, {result.cost.params:,} params,"
         f" {result.num_scored} networks scored"
     )
     for stage in result.base.stages:
-        _say(f"  {stage.to_block()}")
-    _wrote(config.folder.base, *filter(None, [result.checkpoint]))
+        say(f"  {stage.to_block()}")
+    say_written(config.folder.base, *filter(None, [result.checkpoint]))
 
 
 def scale(config: ScaleConfig) -> None:
@@ -66,12 +57,12 @@ def scale(config: ScaleConfig) -> None:
     result = run_scaling_grid(config)
     columns = ["alpha", "beta", "gamma", "product", "realised_ratio", "image_size", "macs", "num_seeds"]
     columns += ["val_top1", "val_top1_se", "surface_top1", "surface_se"]
-    _print_frame(result.table[columns], "Scaling candidates, best mean first")
-    _say(f"{result.grid.info}.")
+    print_frame(result.table[columns], "Scaling candidates, best mean first")
+    say(f"{result.grid.info}.")
     for sentence in result.verdict.sentences():
-        _say(sentence)
+        say(sentence)
     pictures = save_figure(plot_map(_map_info(config, result)), config.folder.root / "map")
-    _wrote(config.folder.table("scaling"), config.folder.factors, *pictures)
+    say_written(config.folder.table("scaling"), config.folder.factors, *pictures)
 
 
 def family(config: FamilyConfig) -> None:
@@ -79,27 +70,27 @@ def family(config: FamilyConfig) -> None:
     result = run_family(config)
     columns = ["member", "image_size", "params", "macs", "acts", "realised_ratio", "nearest_released", "latency_ms"]
     columns += ["val_top1", "test_top1", "test_top1_se", *(["minus_compound"] if config.rivals else [])]
-    _print_frame(result.table[columns], f"The family, {config.seeds} seeds each")
-    _wrote(config.folder.table("family"), config.folder.checkpoints)
+    print_frame(result.table[columns], f"The family, {config.seeds} seeds each")
+    say_written(config.folder.table("family"), config.folder.checkpoints)
 
 
 def scaling_curves(config: FamilyConfig) -> None:
     """Draw accuracy against cost for depth, width and resolution alone, and for all together."""
     result = run_scaling_curves(config)
     columns = ["member", "strategy", "image_size", "macs", "latency_ms", "val_top1", "val_top1_se"]
-    _print_frame(result.table[columns], f"Scaling curves, {config.seeds} seeds each")
-    _print_frame(result.fits, "Power laws: error = coefficient * cost^-exponent")
+    print_frame(result.table[columns], f"Scaling curves, {config.seeds} seeds each")
+    print_frame(result.fits, "Power laws: error = coefficient * cost^-exponent")
     against_macs, against_latency = curves_info(result.table), curves_info(result.table, cost="latency_ms")
     pictures = save_figure(plot_curves(against_macs, against_latency), config.folder.root / "curves")
-    _wrote(config.folder.table("curves"), config.folder.table("curves-fits"), *pictures)
+    say_written(config.folder.table("curves"), config.folder.table("curves-fits"), *pictures)
 
 
 def report(config: ReportConfig) -> None:
     """Write the tables and pictures of a study."""
     written = write_report(config.folder, config.storage, config.baseline)
     for line in written.lines:
-        _say(line)
-    _wrote(*written.files)
+        say(line)
+    say_written(*written.files)
 
 
 def run(config: RunConfig) -> None:
@@ -130,30 +121,25 @@ def fidelity(config: FidelityConfig) -> None:
     result = run_fidelity(config)
     info = fidelity_info(result.table, config.scores, reference=REFERENCE)
     pictures = save_figure(plot_fidelity(info), config.folder.root / "fidelity")
-    _wrote(config.folder.table("fidelity"), *pictures)
+    say_written(config.folder.table("fidelity"), *pictures)
 
 
 def latency_table(config: LatencyTableConfig) -> None:
     """Measure every block of a space once, so that a network's latency can be predicted before it is built."""
     with StepsDisplay() as display:
         result = run_latency_table(config, on_entry=display)
-    _say(
+    say(
         f"{result.entries} blocks of search space {config.space}, {result.entries_before} of them measured before;"
         f" {result.measure_seconds:.0f} s"
     )
     if result.error is not None:
         error = result.error
-        _say(
+        say(
             f"Over {error.n} networks: mean absolute error {error.mean_abs_error_pct:.1f} %, worst"
             f" {error.worst_pct:.1f} %, Kendall tau {error.kendall_tau:.3f}; the middle one of a network's readings was"
             f" {error.noise_pct:.1f} % above the least, which counts"
         )
-    _wrote(result.path)
-
-
-def wide_console() -> Console:
-    """Return a console for tables: as wide as the terminal, or wide enough for a file."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    say_written(result.path)
 
 
 def _map_info(config: ScaleConfig, result: ScalingResult) -> MapInfo:
@@ -181,9 +167,9 @@ def _print_plan(config: ScaleConfig, plan: ScalingPlan) -> None:
         }
         for candidate in plan.candidates
     ]
-    _print_frame(pd.DataFrame(rows), "Scaling candidates")
-    _say(f"{plan.grid.info}.")
-    _say(
+    print_frame(pd.DataFrame(rows), "Scaling candidates")
+    say(f"{plan.grid.info}.")
+    say(
         f"{len(plan.candidates)} candidates, {config.seeds} seeds: {plan.trainings} trainings of {plan.steps} steps if"
         f" none is dropped early, {plan.training_macs:.3g} multiply-adds in all."
     )
@@ -191,7 +177,7 @@ def _print_plan(config: ScaleConfig, plan: ScalingPlan) -> None:
 
 def _print_stages(config: ProfileConfig, arch: ArchSpec, info: ProfileInfo) -> None:
     title = f"{config.arch[:60]} at {info.image_size} px, {config.num_classes} classes"
-    table = _table(title, "part", "blocks", "params", "macs", "acts", "latency ms")
+    table = new_table(title, "part", "blocks", "params", "macs", "acts", "latency ms")
     blocks = {f"stage {index}": stage.to_block() for index, stage in enumerate(arch.stages)}
     for row in info.stages:
         counts = (f"{count:,}" for count in row.cost)
@@ -199,15 +185,15 @@ def _print_stages(config: ProfileConfig, arch: ArchSpec, info: ProfileInfo) -> N
     table.add_section()
     table.add_row("whole network", "", *(f"{count:,}" for count in info.cost), f"{info.latency.p50_ms:.2f}")
     wide_console().print(table)
-    _say(
+    say(
         f"Latency on {info.device}, {config.threads} thread(s), batch {info.latency.batch_size}:"
         f" p50 {info.latency.p50_ms:.2f} ms, p90 {info.latency.p90_ms:.2f} ms over {info.latency.repeats} passes."
     )
-    _say(f"Peak memory of a pass: {info.peak_memory_mib:.1f} MiB, parameters included, kernel workspace not.")
+    say(f"Peak memory of a pass: {info.peak_memory_mib:.1f} MiB, parameters included, kernel workspace not.")
 
 
 def _print_readings(info: ProfileInfo) -> None:
-    table = _table("The same network read by other tools", "tool", "reading", "macs of it", "params")
+    table = new_table("The same network read by other tools", "tool", "reading", "macs of it", "params")
     for reading in info.readings:
         table.add_row(reading.tool, f"{reading.reading:,}", "", f"{reading.params:,}")
         for part in reading.parts:
@@ -216,31 +202,3 @@ def _print_readings(info: ProfileInfo) -> None:
         table.add_row("  what remains", "", f"{info.cost.macs:,}", rest)
         table.add_section()
     wide_console().print(table)
-
-
-def _print_frame(frame: pd.DataFrame, title: str) -> None:
-    table = _table(title, *(str(column) for column in frame.columns))
-    for row in frame.itertuples(index=False):
-        table.add_row(*(_cell(value) for value in row))
-    wide_console().print(table)
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 or column == "blocks" else "right", no_wrap=True)
-    return table
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _say(text: str) -> None:
-    _CONSOLE.print(text, markup=False)
-
-
-def _wrote(*paths: Path) -> None:
-    _say("Wrote " + ", ".join(str(path) for path in paths))

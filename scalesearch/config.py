@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any, cast, get_type_hints
 
 import yaml
@@ -21,6 +22,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scalesearch.detection.predicting import PredictConfig
+from scalesearch.detection.studies import DetectConfig, DetectorConfig, DetectScaleConfig
 from scalesearch.errors import ConfigError
 from scalesearch.measure.latency_table import LatencyTableConfig
 from scalesearch.paths import CONF
@@ -97,9 +100,17 @@ SCHEMAS: dict[str, type] = {
     "latency-table": LatencyTableConfig,
     "fidelity": FidelityConfig,
     "scaling-curves": FamilyConfig,
+    "detect": DetectConfig,
+    "detect-scale": DetectScaleConfig,
+    "predict": PredictConfig,
 }
 
 PARTS = ("search", "scale", "family")
+"""Of ``run``."""
+
+_NETWORK_PARTS = (*PARTS, "fidelity", "scaling-curves")
+_DETECTOR_PARTS = ("detect-scale", "detect")
+_DETECTOR_VERBS = (*_DETECTOR_PARTS, "predict")
 
 _SHARED = tuple(item.name for item in fields(StudyConfig))
 _NEVER_SAVED = ("study", "results")
@@ -114,10 +125,10 @@ def load_config(verb: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 (th
     Raises:
         ScalesearchError: A key or value is not allowed; the sentence names it.
     """
-    explicit = [_read_key(argument) for argument in arguments]
+    explicit = [_read_key(verb, argument) for argument in arguments]
     composed = _compose(verb, arguments)
     try:
-        if verb in (*PARTS, "report", "fidelity", "scaling-curves"):
+        if verb in (*_NETWORK_PARTS, *_DETECTOR_PARTS, "report"):
             composed = _on_top_of_study(verb, composed, explicit)
         return OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
@@ -181,7 +192,12 @@ def _register_schemas() -> None:
         store.store(name=f"{verb}_schema", node=schema)
 
 
-def _read_key(argument: str) -> str:
+def conf_of(verb: str) -> Path:
+    """Return the folder of a verb's yaml: detectors have data and trainings of their own, under the same keys."""
+    return CONF / "detection" if verb in _DETECTOR_VERBS else CONF
+
+
+def _read_key(verb: str, argument: str) -> str:
     """Return the key of ``key=value``; Hydra's other forms (``+key=``, ``~key``, ``key@package=``) are not for us.
 
     Raises:
@@ -194,7 +210,7 @@ def _read_key(argument: str) -> str:
     if override.type != OverrideType.CHANGE or override.package is not None or not override.key_or_group:
         raise ConfigError(f"an argument is key=value, got {argument!r}")
     key, value = override.key_or_group, override.value()
-    allowed = sorted(file.stem for file in (CONF / key).glob("*.yaml"))
+    allowed = sorted(file.stem for file in (conf_of(verb) / key).glob("*.yaml"))
     if allowed and value not in allowed:
         raise ConfigError(f"{key} must be one of {', '.join(allowed)}, got {value!r}")
     return key
@@ -202,10 +218,10 @@ def _read_key(argument: str) -> str:
 
 def _compose(verb: str, arguments: Sequence[str]) -> DictConfig:
     _register_schemas()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with initialize_config_dir(str(conf_of(verb)), version_base="1.3"):
         defaults = compose(verb)
         for argument in arguments:
-            key = _read_key(argument)
+            key = _read_key(verb, argument)
             if not _has_key(defaults, key):
                 raise ConfigError(_unknown_key(verb, key, defaults))
         quoted = [_quote(argument) for argument in arguments]
@@ -221,7 +237,7 @@ def _blame(verb: str, arguments: Sequence[str], error: Exception) -> str:
         try:
             compose(verb, [argument])
         except (HydraException, OmegaConfBaseException) as own:
-            return f"{_read_key(argument)}: {_innermost(own)}"
+            return f"{_read_key(verb, argument)}: {_innermost(own)}"
     return _innermost(error)
 
 
@@ -267,7 +283,9 @@ def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
     sections = folder.read_config()
     if verb in sections:
         return {key: value for key, value in sections[verb].items() if key not in _NEVER_SAVED}
-    begun: dict[str, Any] = next(iter(sections.values()), {})
+    if verb in _DETECTOR_PARTS:
+        return _begun_detector(verb, sections)
+    begun: dict[str, Any] = next((sections[part] for part in sections if part not in _DETECTOR_PARTS), {})
     # a family and the measure of fidelity train longer than the study's candidates were: their training is their own
     is_longer = verb in ("family", "fidelity", "scaling-curves")
     shared = [name for name in _SHARED if name not in _NEVER_SAVED and not (is_longer and name == "train")]
@@ -277,6 +295,13 @@ def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
         renamed = {"space": "space", "image_size": "image_size", "budget": "budget", "train": "brief"}
         taken |= {new: searched[key] for key, new in renamed.items() if key in searched}
     return taken
+
+
+def _begun_detector(verb: str, sections: dict[str, Any]) -> dict[str, Any]:
+    """Return what the other study of detectors was told; a comparison trains longer than a search: its own training."""
+    begun: dict[str, Any] = next((sections[part] for part in sections if part in _DETECTOR_PARTS), {})
+    left_out = {*_NEVER_SAVED, *(["train"] if verb == "detect" else [])}
+    return {item.name: begun[item.name] for item in fields(DetectorConfig) if item.name in begun.keys() - left_out}
 
 
 def _quote(argument: str) -> str:

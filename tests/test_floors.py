@@ -19,10 +19,12 @@ FLOORS: list[tuple[int, set[str]]] = [
     (1, {"nn", "data"}),
     (2, {"measure"}),
     (3, {"study"}),
-    (4, {"search", "scaling", "detection"}),
+    (4, {"search", "scaling"}),
+    (4, {"detection"}),
     (5, {"report"}),
     (6, {"config"}),
-    (6, {"commands"}),
+    (6, {"console"}),
+    (6, {"commands", "detector_commands"}),
     (6, {"cli", "__init__"}),
 ]
 HEIGHT = {part: height for height, (_, parts) in enumerate(FLOORS) for part in parts}

@@ -221,6 +221,11 @@ class ArchSpec:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @property
+    def blocks(self) -> str:
+        """The stages as block strings joined by commas, as ``read_arch`` takes them."""
+        return ",".join(stage.to_block() for stage in self.stages)
+
+    @property
     def num_blocks(self) -> int:
         """Blocks over all stages."""
         return sum(stage.num_blocks for stage in self.stages)

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import complete_box_iou_loss, sigmoid_focal_loss
+from torchvision.ops import complete_box_iou_loss
 
 from scalesearch.detection.anchors import decode_boxes, encode_boxes
+from scalesearch.detection.focal import sum_focal_loss
 from scalesearch.detection.matching import BACKGROUND, Matches
 
 BOX_LOSSES = ("huber", "ciou")
@@ -60,10 +61,8 @@ def detection_loss(
     labels = torch.stack([one.labels for one in matches])
     is_positive = labels != BACKGROUND
     scale = 1.0 / (is_positive.sum() + 1.0)
-    wanted = torch.zeros_like(logits)
     image, anchor = is_positive.nonzero(as_tuple=True)
-    wanted[image, anchor, labels[is_positive]] = 1.0
-    classes = sigmoid_focal_loss(logits, wanted, alpha=alpha, gamma=gamma, reduction="sum") * scale
+    classes = sum_focal_loss(logits, (image, anchor, labels[is_positive]), alpha=alpha, gamma=gamma) * scale
     boxes = torch.stack([one.boxes_xyxy for one in matches])[is_positive]
     own, found = anchors[anchor], offsets[is_positive]
     if box_loss == "ciou":

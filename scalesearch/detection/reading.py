@@ -8,12 +8,16 @@ from scalesearch.arch.files import load_value, save_values
 from scalesearch.detection.published import EFFICIENTDETS, published_detector
 from scalesearch.detection.spec import DetectorSpec
 from scalesearch.errors import ArchError
+from scalesearch.paths import CONF
+
+DETECTORS = CONF / "detectors"
+"""Detectors that ship with scalesearch, one file each."""
 
 _FILE_ENDINGS = (".yaml", ".yml", ".json")
 
 
 def read_detector(text: str) -> DetectorSpec:
-    """Return the detector that a published name or a file describes.
+    """Return the detector that a published name, the name of one that ships here, or a file describes.
 
     Raises:
         ArchError: The text is neither.
@@ -27,7 +31,11 @@ def read_detector(text: str) -> DetectorSpec:
         return load_detector(text)
     if text.startswith("efficientdet"):
         return published_detector(text)
-    raise ArchError(f"a detector is {next(iter(EFFICIENTDETS))} .. d7x, or a .yaml or .json file; got {text!r}")
+    shipped = sorted(path.stem for path in DETECTORS.glob("*.yaml"))
+    if text in shipped:
+        return load_detector(DETECTORS / f"{text}.yaml")
+    names = ", ".join([*shipped, next(iter(EFFICIENTDETS))])
+    raise ArchError(f"a detector is {names} .. d7x, or a .yaml or .json file; got {text!r}")
 
 
 def load_detector(path: Path | str) -> DetectorSpec:

@@ -7,6 +7,8 @@ pooled from the level below, as P6 and P7 are in the paper.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -119,6 +121,24 @@ class DetectorSpec:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         ratios = [list(pair) for pair in self.aspect_ratios]
         return {**values, "backbone": self.backbone.to_dict(), "aspect_ratios": ratios}
+
+    @property
+    def arch_id(self) -> str:
+        """Twelve hexadecimal digits, the same in every process, of the shape alone: no weights, no seed."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def blocks(self) -> str:
+        """Neck, heads and backbone in a line for people.
+
+        Example:
+            >>> from scalesearch.detection.published import published_detector
+            >>> published_detector("efficientdet-d0").blocks[:52]
+            'bifpn x3 fast c64 P3-P7, heads x3, 512 px on ds_r1_k'
+        """
+        neck = f"{self.neck} x{self.neck_cells} {self.fusion} c{self.neck_channels} P{self.min_level}-P{self.max_level}"
+        return f"{neck}, heads x{self.head_depth}, {self.image_size} px on {self.used_backbone.blocks}"
 
     @property
     def graph(self) -> FusionGraph:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -23,7 +23,7 @@ from scalesearch.detection.loss import BOX_LOSSES, detection_loss
 from scalesearch.detection.matching import Matches, match_anchors
 from scalesearch.errors import ConfigError
 from scalesearch.measure.optimisation import Optimisation, OptimisationConfig, check_range
-from scalesearch.measure.training import FitInfo, OnStep
+from scalesearch.measure.training import FitInfo, KeepOn, OnStep, unmoved_generators
 
 
 @dataclass(kw_only=True, slots=True)
@@ -33,6 +33,8 @@ class DetectorTrainConfig(OptimisationConfig):
     Attributes:
         box_loss: ``huber`` of the offsets, or ``ciou``, the complete overlap.
         drop_path: Of the backbone's last block; earlier blocks linearly less.
+        bn_momentum: Weight of the newest batch in BatchNorm's running statistics. EfficientDet's 0.01 is for long
+            trainings: few steps leave the statistics where they began.
         frozen_backbone: Keep the backbone's weights and its BatchNorm's statistics, as those of a pretrained one.
         augmentation: Of the training images.
     """
@@ -45,12 +47,14 @@ class DetectorTrainConfig(OptimisationConfig):
     clip_norm: float = 10.0
     box_loss: str = "huber"
     drop_path: float = 0.0
+    bn_momentum: float = 0.05
     frozen_backbone: bool = False
     augmentation: BoxAugmentation = field(default_factory=BoxAugmentation)
 
     def __post_init__(self) -> None:
         OptimisationConfig.__post_init__(self)  # super() does not find its class through slots
         check_range("drop_path", self.drop_path, least=0, below=1)
+        check_range("bn_momentum", self.bn_momentum, above=0)
         if self.box_loss not in BOX_LOSSES:
             raise ConfigError(f"train.box_loss must be one of {', '.join(BOX_LOSSES)}, got {self.box_loss!r}")
 
@@ -62,6 +66,8 @@ def fit_detector(
     *,
     device: str = "cpu",
     on_step: OnStep | None = None,
+    rungs: Collection[int] = (),
+    keep_on: KeepOn | None = None,
 ) -> FitInfo:
     """Train ``detector`` in place and leave the weights to be evaluated in it.
 
@@ -73,6 +79,8 @@ def fit_detector(
         config: Budget, optimiser, augmentation.
         device: ``cpu`` or ``cuda``, with an index where there are several.
         on_step: Told of each step.
+        rungs: Steps at which ``keep_on`` is asked, as by ``scalesearch.measure.training.fit``.
+        keep_on: Given the detector as it would be evaluated; False ends the training.
 
     Raises:
         ConfigError: A batch is one image, and the coarsest level one cell: BatchNorm has nothing to normalise by.
@@ -103,6 +111,11 @@ def fit_detector(
         )
         if on_step is not None:
             on_step(step, num_steps)
+        if keep_on is not None and step in rungs and step < num_steps:
+            with unmoved_generators(device):
+                goes_on = keep_on(step, optimisation.evaluated)
+            if not goes_on:
+                break
     optimisation.settle()
     tail = losses[-max(1, len(losses) // 10) :]
     return FitInfo(len(losses), sum(tail) / len(tail), time.perf_counter() - started)

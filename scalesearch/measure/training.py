@@ -115,7 +115,7 @@ def fit(
         if on_step is not None:
             on_step(step, num_steps)
         if keep_on is not None and step in rungs and step < num_steps:
-            with _unmoved_generators(device):
+            with unmoved_generators(device):
                 goes_on = keep_on(step, optimisation.evaluated)
             if not goes_on:
                 break
@@ -146,7 +146,7 @@ def evaluate(
     return EvalInfo(correct / len(split), loss / len(split), len(split))
 
 
-def _unmoved_generators(device: str) -> AbstractContextManager[None]:
+def unmoved_generators(device: str) -> AbstractContextManager[None]:
     """Give back what is drawn inside from torch's global generators, so that a reading does not change the training."""
     on_cuda = torch.device(device).type == "cuda"
     return torch.random.fork_rng(devices=[device] if on_cuda else [])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 CostName = Literal["macs", "latency_ms"]
-ScoreName = Literal["val_top1", "test_top1"]
+ScoreName = Literal["val_top1", "test_top1", "val_ap"]
 
 
 @dataclass(frozen=True)

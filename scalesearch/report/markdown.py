@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 
@@ -12,6 +13,12 @@ def table_lines(table: pd.DataFrame) -> str:
     head = [" | ".join(map(str, table.columns)), " | ".join("---" for _ in table.columns)]
     rows = [" | ".join(_cell(value) for value in row) for row in table.itertuples(index=False)]
     return "\n".join(f"| {row} |" for row in [*head, *rows])
+
+
+def renamed(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Return the columns that were measured, under the names that people read."""
+    measured = [name for name in names if name in table.columns and table[name].notna().any()]
+    return table[measured].rename(columns=dict(names))
 
 
 def _cell(value: object) -> str:

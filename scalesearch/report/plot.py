@@ -24,7 +24,7 @@ from scalesearch.report import canvas
 from scalesearch.report.info import FrontierInfo, FrontierPoint, ScalingCandidate, ScalingInfo, SeriesInfo
 
 COST_LABELS = {"macs": "multiply-adds (macs)", "latency_ms": "latency, ms (batch 1, p50)"}
-SCORE_LABELS = {"val_top1": "top-1 on search-val", "test_top1": "top-1 on test"}
+SCORE_LABELS = {"val_top1": "top-1 on search-val", "test_top1": "top-1 on test", "val_ap": "AP on val"}
 _RULE = ("α", "β", "γ")  # noqa: RUF001
 
 
@@ -41,6 +41,8 @@ _STYLES = {
     "search": _Style(canvas.BLUE, "o", 5.0, 4),
     "scale": _Style(canvas.GREEN, "D", 4.0, 5),
     "family": _Style(canvas.VERMILLION, "s", 6.5, 6),
+    "detect-scale": _Style(canvas.BLUE, "o", 5.0, 4),
+    "detect": _Style(canvas.VERMILLION, "s", 6.0, 6),
 }
 _OTHERS = (
     _Style(canvas.PURPLE, "^", 5.0, 3),
@@ -185,8 +187,9 @@ def _legend_handle(info: FrontierInfo, series: SeriesInfo) -> Line2D:
 
 
 def _label_points(axes: Axes, info: FrontierInfo) -> None:
-    """Name the members of the family; the grid's candidates crowd together and have a picture of their own."""
-    labels = [(p.cost, p.score, p.label, _style(info, p.series).colour) for p in info.members("family") if p.label]
+    """Name the members of the family and detectors that were compared; a grid's candidates have their own picture."""
+    named = [point for series in ("family", "detect") for point in info.members(series) if point.label]
+    labels = [(p.cost, p.score, p.label, _style(info, p.series).colour) for p in named]
     canvas.place_labels(axes, labels, _inked(info))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
 from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -18,8 +17,6 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import PathPatch, Polygon
-from matplotlib.path import Path
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.ticker import FixedLocator, FormatStrFormatter, MaxNLocator
 
@@ -89,18 +86,18 @@ def _set_limits(axes: Axes, info: MapInfo) -> None:
 
 
 def _draw_field(axes: Axes, info: MapInfo, norm: Normalize) -> None:
-    """Draw the surface and the region, cut where the constraint ends: cells there stick out by a half."""
-    if info.field is None:
+    """Draw the surface and the region, both as far as the constraint goes."""
+    field = info.field
+    if field is None:
         return
-    edge = Polygon(info.field.domain, transform=axes.transData)
-    values = np.ma.masked_invalid(info.field.predicted)
-    mesh = axes.pcolormesh(info.field.edges, info.field.edges, values, cmap=_COLOURS, norm=norm, zorder=1)
-    mesh.set(rasterized=True, gid="field", clip_path=edge)  # thousands of cells would make a slow SVG
-    corners = [corner for side in info.field.outline for corner in side]
-    outline = Path(corners, [Path.MOVETO, Path.LINETO] * len(info.field.outline))  # one path has one halo
-    region = PathPatch(outline, fill=False, edgecolor=canvas.INK, linewidth=1.5, capstyle="round", zorder=3)
-    region.set(path_effects=_HALO, gid="region", snap=False)
-    axes.add_patch(region)
+    mesh = axes.pcolormesh(
+        field.betas, field.gammas, field.predicted, shading="gouraud", cmap=_COLOURS, norm=norm, zorder=1
+    )
+    mesh.set(rasterized=True, gid="field")  # thousands of triangles would make a slow SVG
+    region = axes.contourf(
+        field.betas, field.gammas, field.margins, levels=[0, math.inf], colors="none", antialiased=True, zorder=3
+    )
+    region.set(edgecolor=canvas.INK, linewidth=1.5, capstyle="round", path_effects=_HALO, gid="region", snap=False)
 
 
 def _draw_alpha_lines(axes: Axes, info: MapInfo) -> None:

@@ -21,18 +21,17 @@ from scalesearch.arch import ArchSpec, ScalingFactors
 from scalesearch.arch.scaling import EFFICIENTNET_FACTORS, DepthRounding
 from scalesearch.errors import StudyError
 from scalesearch.scaling.doublings import Floats, at_equal_cost, cost_doublings, realised_factors
-from scalesearch.scaling.surface import Bools, ResponseSurface
+from scalesearch.scaling.surface import ResponseSurface
 from scalesearch.scaling.verdict import PeakFactors
 
 Point = tuple[float, float]
-Segment = tuple[Point, Point]
+Rows = tuple[tuple[float, ...], ...]
 
 ALPHA_LIMITS = (1.0, 2.0)  # of the grid
 LEVEL = 0.95
 _LARGEST = 2.0  # of beta and gamma, in the grid
-_FINE = 72  # cells of the colour along each axis
-_COARSE = 24  # cells of the region: its time goes with the fourth power
-_EVERY = 4  # one in so many draws of the surface places so coarse an outline as well as all would
+_NUM_POINTS = 24  # of the lattice in each direction: the region's time goes with the fourth power
+_EVERY = 4  # one in so many draws of the surface places the region as well as all would
 _ALPHAS = (1.0, 1.2, 1.4, 1.6, 1.8, 2.0)
 _EDGE = 1e-9
 _NEEDED = ("alpha", "beta", "gamma", "val_top1", "val_top1_se", "num_seeds", "arch_id")
@@ -67,21 +66,23 @@ class AlphaLine:
 
 @dataclass(frozen=True)
 class MapField:
-    """The response surface on the constraint.
+    """The response surface on the constraint, over a lattice that its ends bound.
+
+    A row of the lattice has one ``alpha``, the least first, and goes from most resolution to most width.
 
     Attributes:
-        edges: Of the cells, along either axis.
-        predicted: Top-1 in the middle of each cell, a row a gamma; NaN where ``alpha`` leaves the grid's limits.
-        domain: Corners of the constraint within these limits; cells at its ends stick out by a half.
-        outline: Sides of the region that holds the maximum with 95 % confidence, over a coarser lattice.
+        betas: Of the lattice's points.
+        gammas: Of the lattice's points.
+        predicted: Top-1 at each.
+        margins: How far each is within the region that holds the maximum with 95 % confidence; negative outside.
         chosen_error: The surface's standard error at the chosen candidate.
         peak: Its maximum between the candidates; None where it has none there.
     """
 
-    edges: tuple[float, ...]
-    predicted: tuple[tuple[float, ...], ...]
-    domain: tuple[Point, ...]
-    outline: tuple[Segment, ...]
+    betas: Rows
+    gammas: Rows
+    predicted: Rows
+    margins: Rows
     chosen_error: float
     peak: PeakFactors | None
 
@@ -149,7 +150,7 @@ def scaling_map_info(
     scored = sorted((each for each in everything if math.isfinite(each.score)), key=lambda each: each.num_seeds)
     field = None if surface is None else _field(surface, target, features[chosen])
     shown = [each.score for each in scored if each.num_seeds == scored[-1].num_seeds]
-    shown += [] if field is None else [value for row in field.predicted for value in row if math.isfinite(value)]
+    shown += [] if field is None else [value for row in field.predicted for value in row]
     return MapInfo(
         candidates=tuple(scored),
         chosen=everything[chosen],
@@ -206,55 +207,30 @@ def _alpha_lines(target: float) -> tuple[AlphaLine, ...]:
     return tuple(line for line in lines if line.end[0] > line.start[0] * (1 + _EDGE))
 
 
-def _domain(target: float) -> tuple[Point, ...]:
-    """Return the corners of what the grid's limits leave of the constraint; some may coincide."""
-    (outer_start, outer_end), (inner_start, inner_end) = (_ends(alpha, target) for alpha in ALPHA_LIMITS)
-    return (outer_start, outer_end, (outer_end[0], 1.0), inner_end, inner_start, (1.0, outer_start[1]))
-
-
 def _field(surface: ResponseSurface, target: float, chosen: Floats) -> MapField:
-    edges, features, is_inside = _lattice(_FINE, target)
-    predicted = np.where(is_inside, surface.predict(features.reshape(-1, 3))[0].reshape(is_inside.shape), np.nan)
+    betas, gammas = _lattice(target)
+    width, resolution = 2 * np.log2(betas), 2 * np.log2(gammas)
+    features = np.stack([np.log2(target) - width - resolution, width, resolution], axis=-1).reshape(-1, 3)
+    margins = replace(surface, draws=surface.draws[::_EVERY]).confidence_margins(features, LEVEL)
     return MapField(
-        edges=tuple(edges.tolist()),
-        predicted=tuple(tuple(row) for row in predicted.tolist()),
-        domain=_domain(target),
-        outline=_outline(replace(surface, draws=surface.draws[::_EVERY]), target),
+        betas=_rows(betas),
+        gammas=_rows(gammas),
+        predicted=_rows(surface.predict(features)[0].reshape(betas.shape)),
+        margins=_rows(margins.reshape(betas.shape)),
         chosen_error=float(surface.predict(chosen[None])[1][0]),
         peak=PeakFactors.of(surface, target),
     )
 
 
-def _lattice(num_cells: int, target: float) -> tuple[Floats, Floats, Bools]:
-    """Return edges, ``cost_doublings`` (G, B, 3) in the middle of each cell, and whether its alpha is the grid's."""
-    edges = np.geomspace(1.0, _top(target), num_cells + 1)
-    middles = np.log2(edges[:-1] * edges[1:])  # twice the logarithm of the middle
-    resolution, width = np.meshgrid(middles, middles, indexing="ij")
-    depth = np.log2(target) - width - resolution
-    low, high = np.log2(ALPHA_LIMITS)
-    return edges, np.stack([depth, width, resolution], axis=-1), (depth >= low - _EDGE) & (depth <= high + _EDGE)
+def _lattice(target: float) -> tuple[Floats, Floats]:
+    """Return beta and gamma of points that fill the constraint within the grid's limits, a row an alpha."""
+    low, high = max(ALPHA_LIMITS[0], target / _LARGEST**4), min(ALPHA_LIMITS[1], target)
+    corner = np.clip(target / _LARGEST**2, low, high)  # below it beta and gamma cannot be 1, beyond it not the largest
+    alphas = np.union1d(np.geomspace(low, high, _NUM_POINTS), corner)
+    starts, ends = np.array([_ends(alpha, target) for alpha in alphas.tolist()]).swapaxes(0, 1)
+    betas = np.geomspace(starts[:, 0], ends[:, 0], _NUM_POINTS, axis=1)
+    return betas, np.sqrt(target / alphas)[:, None] / betas
 
 
-def _outline(surface: ResponseSurface, target: float) -> tuple[Segment, ...]:
-    """Return the sides of the region's cells beyond which it ends.
-
-    The constraint's ends at alpha 1 and 2 halve the cells whose middle they meet: these end in the diagonal.
-    """
-    edges, features, is_inside = _lattice(_COARSE, target)
-    region = np.zeros(is_inside.shape, dtype=bool)
-    region[is_inside] = surface.confidence_region(features[is_inside], LEVEL)
-    is_beyond = ~np.pad(region, 1)
-    at = edges.tolist()
-    outline: list[Segment] = []
-    for row, column in np.argwhere(region).tolist():
-        left, right, low, high = at[column], at[column + 1], at[row], at[row + 1]
-        is_one, is_two = np.abs(features[row, column, 0] - np.log2(ALPHA_LIMITS)) < _EDGE
-        sides = (
-            (is_one or is_two, (left, high), (right, low)),
-            (not is_two and is_beyond[row + 1, column], (left, low), (left, high)),
-            (not is_two and is_beyond[row, column + 1], (left, low), (right, low)),
-            (not is_one and is_beyond[row + 1, column + 2], (right, low), (right, high)),
-            (not is_one and is_beyond[row + 2, column + 1], (left, high), (right, high)),
-        )
-        outline += [(start, end) for is_side, start, end in sides if is_side]
-    return tuple(outline)
+def _rows(values: Floats) -> Rows:
+    return tuple(tuple(row) for row in values.tolist())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import pandas as pd
 
 from scalesearch.report.info import ScalingInfo
-from scalesearch.report.markdown import table_lines
+from scalesearch.report.markdown import renamed, table_lines
 from scalesearch.scaling.verdict import Verdict
 from scalesearch.study.folder import StudyFolder
 
@@ -57,20 +56,20 @@ def curves_section(folder: StudyFolder) -> list[str]:
     section = [
         "## Scaling curves",
         *_picture(folder, "curves", "Accuracy against macs and latency, by what grows"),
-        table_lines(_renamed(pd.read_csv(folder.table("curves")), _MEMBER_COLUMNS)),
+        table_lines(renamed(pd.read_csv(folder.table("curves")), _MEMBER_COLUMNS)),
     ]
     fits = pd.read_csv(folder.table("curves-fits"))
     if fits.empty:
         return section
     law = "Power laws through each strategy's networks and the base: 1 - top-1 = coefficient * cost^-exponent."
-    return [*section, law, table_lines(_renamed(fits, _FIT_COLUMNS))]
+    return [*section, law, table_lines(renamed(fits, _FIT_COLUMNS))]
 
 
 def family_section(folder: StudyFolder) -> list[str]:
     """Return the section on the family; nothing where none was trained."""
     if not folder.table("family").exists():
         return []
-    return ["## The family", table_lines(_renamed(pd.read_csv(folder.table("family")), _MEMBER_COLUMNS))]
+    return ["## The family", table_lines(renamed(pd.read_csv(folder.table("family")), _MEMBER_COLUMNS))]
 
 
 def noise_sentence(info: ScalingInfo) -> str:
@@ -89,12 +88,6 @@ def noise_sentence(info: ScalingInfo) -> str:
 
 def _picture(folder: StudyFolder, name: str, title: str) -> list[str]:
     return [f"![{title}]({name}.png)"] if (folder.root / f"{name}.png").exists() else []
-
-
-def _renamed(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
-    """Return the columns that were measured, under the names that people read."""
-    measured = [name for name in names if name in table.columns and table[name].notna().any()]
-    return table[measured].rename(columns=dict(names))
 
 
 def _candidate_table(info: ScalingInfo) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from scalesearch.errors import StudyError
 from scalesearch.report.analysis import SERIES_ORDER, frontier_info, scaling_info
+from scalesearch.report.detector_sections import DETECTOR_PARTS, draw_detectors
 from scalesearch.report.info import FrontierInfo, ScalingInfo
 from scalesearch.report.plot import plot_frontier, plot_frontiers, plot_scaling, save_figure
 from scalesearch.report.summary import write_summary
@@ -42,7 +43,12 @@ def write_report(folder: StudyFolder, storage: str | None = None, baseline: str 
     """
     records, trials = _load(folder, storage), write_trials(folder, folder.storage_url(storage))
     # a proposal by a cheap score and the readings of fidelity are no results
-    records = [record for record in records if record.part in (*SERIES_ORDER, CURVES)]
+    records = [record for record in records if record.part in (*SERIES_ORDER, CURVES, *DETECTOR_PARTS)]
+    detectors = trials[trials.part.isin(DETECTOR_PARTS)]
+    pictures = list(draw_detectors(folder, detectors)) if (detectors.state == "COMPLETE").any() else []
+    if pictures and not trials.part.isin((*SERIES_ORDER, CURVES)).any():
+        write_atomically(folder.readme, write_summary(folder, records, None, None))
+        return Report((folder.table("trials"), *pictures, folder.readme), tuple(_detector_lines(detectors)))
     drawn = trials[trials.part.isin(SERIES_ORDER)]
     if drawn.empty:  # beside a family, its siblings' rivals would crowd the frontier, and they have their own picture
         drawn = trials[trials.part == CURVES]
@@ -54,7 +60,7 @@ def write_report(folder: StudyFolder, storage: str | None = None, baseline: str 
         figure = plot_frontiers(by_macs, frontier_info(drawn, cost="latency_ms", title=by_macs.title))
     else:  # looked up in a table: nothing ran
         figure = plot_frontier(by_macs)
-    pictures = list(save_figure(figure, folder.root / "frontier"))
+    pictures += save_figure(figure, folder.root / "frontier")
     scaling = None
     if "scale" in set(trials.part):
         scaling = grid_info(trials[trials.part == "scale"])
@@ -97,6 +103,11 @@ def _settings(folder: StudyFolder) -> dict[str, Any]:
 
 def _budget_macs(folder: StudyFolder) -> float:
     return float(_settings(folder).get("budget", {}).get("macs", math.inf))
+
+
+def _detector_lines(detectors: pd.DataFrame) -> list[str]:
+    best = detectors.sort_values("val_ap").dropna(subset="val_ap").iloc[-1]
+    return [f"{len(detectors)} trainings of detectors, the best with an AP of {best.val_ap:.3f} on val: {best.blocks}"]
 
 
 def _frontier_lines(info: FrontierInfo) -> list[str]:

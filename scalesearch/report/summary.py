@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from scalesearch.arch import ArchSpec
+from scalesearch.report.detector_sections import detector_sections
 from scalesearch.report.info import FrontierInfo, ScalingInfo
 from scalesearch.report.markdown import table_lines
 from scalesearch.report.scaling_sections import candidate_section, curves_section, family_section
@@ -16,7 +17,7 @@ from scalesearch.study.store import Record
 
 
 def write_summary(
-    folder: StudyFolder, records: Sequence[Record], frontier: FrontierInfo, scaling: ScalingInfo | None
+    folder: StudyFolder, records: Sequence[Record], frontier: FrontierInfo | None, scaling: ScalingInfo | None
 ) -> str:
     """Return the summary as Markdown; its numbers come from the record and the study's tables, its notes from a person.
 
@@ -25,18 +26,21 @@ def write_summary(
     sections = [
         f"# Study {folder.name}",
         *([folder.notes.read_text(encoding="utf-8").strip()] if folder.notes.exists() else []),
-        "![Accuracy against macs and against latency](frontier.png)",
+        *(["![Accuracy against macs and against latency](frontier.png)"] if frontier else []),
         *_base_section(folder),
         "## What was run",
         table_lines(pd.DataFrame([_session_row(record) for record in records])),
         *_machine_lines(records),
-        "## The frontier",
-        table_lines(pd.DataFrame(_series_rows(frontier))),
-        _reference_sentence(frontier),
     ]
+    if frontier is not None:
+        sections += [
+            "## The frontier",
+            table_lines(pd.DataFrame(_series_rows(frontier))),
+            _reference_sentence(frontier),
+        ]
     if scaling is not None:
         sections += candidate_section(folder, scaling)
-    sections += [*curves_section(folder), *family_section(folder)]
+    sections += [*curves_section(folder), *family_section(folder), *detector_sections(folder)]
     return "\n\n".join(sections) + "\n"
 
 

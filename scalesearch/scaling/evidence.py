@@ -19,7 +19,7 @@ from scalesearch.arch.scaling import DepthRounding
 from scalesearch.errors import StudyError
 from scalesearch.scaling.candidates import ScalingCandidate
 from scalesearch.scaling.doublings import Floats, at_equal_cost, cost_doublings
-from scalesearch.scaling.racing import indistinguishable, one_step_apart
+from scalesearch.scaling.racing import indistinguishable, one_step_apart, seeds_to_tell
 from scalesearch.scaling.surface import ResponseSurface, fit_surface
 
 CHOICES = ("surface", "mean")
@@ -34,7 +34,9 @@ class Evidence:
         surface: Through all trainings; None where there are too few.
         chosen: What the grid would take.
         chosen_by: ``surface`` or ``mean``.
-        best_measured: The candidate with the best mean among those with the most seeds.
+        best_measured: The candidate with the best mean among those with the most seeds; where failures left these
+            with different seeds, by what is common.
+        seeds_to_tell: With so many seeds each it would be told from the next one; see ``racing.seeds_to_tell``.
     """
 
     table: pd.DataFrame
@@ -42,6 +44,7 @@ class Evidence:
     chosen: ScalingCandidate
     chosen_by: str
     best_measured: ScalingCandidate
+    seeds_to_tell: float
 
     def row(self, candidate: ScalingCandidate) -> pd.Series:
         """Return a candidate's row of the table."""
@@ -82,9 +85,10 @@ def weigh(
     if table.val_top1.isna().all():
         raise StudyError("every training of the scaling grid failed; the record has each one's reason")
     by_id = {candidate.arch.arch_id: candidate for candidate in candidates}
-    scores = score_table(trials, list(by_id))
-    best = by_id[str(table.arch_id.iloc[0])]
-    table["untold"] = table.arch_id.isin([str(name) for name in indistinguishable(scores.dropna(how="all"))])
+    scores = score_table(trials, list(by_id)).dropna(how="all")
+    untold = [str(name) for name in indistinguishable(scores)]
+    best = by_id[untold[0]]
+    table["untold"] = table.arch_id.isin(untold)
     features = cost_doublings(base, [candidate.factors for candidate in candidates], rounding, num_classes)
     surface = _fit(features, list(by_id), trials)
     chosen, by = best, "mean"
@@ -100,7 +104,7 @@ def weigh(
         if choose == "surface":
             near = one_step_apart([candidate.points for candidate in candidates], step)
             chosen, by = candidates[surface.maximum(level, near)], "surface"
-    return Evidence(table.reset_index(drop=True), surface, chosen, by, best)
+    return Evidence(table.reset_index(drop=True), surface, chosen, by, best, seeds_to_tell(scores))
 
 
 def score_table(trials: pd.DataFrame, arch_ids: Sequence[str]) -> pd.DataFrame:

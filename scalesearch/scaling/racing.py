@@ -75,6 +75,38 @@ def survivors(scores: pd.DataFrame, keep: float = 1.0, level: float = 0.95) -> l
     return [scores.index[one] for one in better if not is_told[one]]
 
 
+def seeds_to_tell(scores: pd.DataFrame, level: float = 0.95, power: float = 0.8) -> float:
+    """Return with how many seeds each the best measured candidate would be told from the next one.
+
+    By the sample size for two means, ``n = 2 * (noise / difference)^2 * (t_level + t_power)^2`` (Dupont & Plummer 1990,
+    Controlled Clinical Trials 11, 116-128), with the test's own quantile and the difference as measured. That difference flatters the
+    best one more often than not, and a smaller one takes more: a figure to plan by, not a promise.
+
+    Args:
+        scores: All rounds so far.
+        level: Of the test, as ``indistinguishable`` takes it.
+        power: How probably it would tell them apart, if they differ by what was measured.
+
+    Returns:
+        A whole number; ``inf`` where they are equal, NaN where they are told apart already, where there is no next one,
+        or where one seed says nothing of the noise.
+
+    Raises:
+        ConfigError: ``level`` or ``power`` is not between 0 and 1.
+        StudyError: Nothing was run.
+    """
+    effects, power = _effects(scores), _between("power", power)
+    is_told, ranking = _are_told(effects, _between("level", level)), _ranking(effects)
+    if len(ranking) < 2 or is_told[ranking[1]] or not effects.num_spare:
+        return math.nan
+    best, other = ranking[:2]
+    difference = float(effects.estimates[best] - effects.estimates[other])
+    if difference <= 0 or effects.groups[best] != effects.groups[other]:
+        return math.inf
+    quantiles = stdtrit(effects.num_spare, [_probability(effects, level), power])
+    return float(math.ceil(2 * (effects.noise * float(quantiles.sum()) / difference) ** 2))
+
+
 def choose_subset(features: ArrayLike, num: int) -> list[int]:
     """Return ``num`` candidates (N, D) that together tell most about a response surface, as rising indices.
 
@@ -164,17 +196,21 @@ def _ranking(effects: _Effects) -> list[int]:
 
 def _are_told(effects: _Effects, level: float) -> NDArray[np.bool_]:
     """Return which candidates are told from the best measured one, (C,)."""
-    num_candidates = int((effects.num_seeds > 0).sum())
     best = _ranking(effects)[0]
     leads = effects.estimates[best] - effects.estimates
-    if num_candidates == 1 or not effects.num_spare:
+    if (effects.num_seeds > 0).sum() == 1 or not effects.num_spare:
         return np.zeros(len(leads), dtype=bool)
     variances = np.diag(effects.covariance)
     errors = effects.noise * np.sqrt(np.maximum(variances + variances[best] - 2 * effects.covariance[best], 0))
-    critical = stdtrit(effects.num_spare, 1 - (1 - level) / (num_candidates - 1))
+    critical = stdtrit(effects.num_spare, _probability(effects, level))
     # half a digit, lest without any noise the rounding tells equals apart; NaN is told from nothing
     is_behind = leads > np.maximum(critical * errors, 0.5 * 10.0**-_DIGITS)
     return np.asarray(is_behind & (effects.groups == effects.groups[best]))
+
+
+def _probability(effects: _Effects, level: float) -> float:
+    """Return where one comparison with the best is tested, so that all of them together keep the level."""
+    return 1 - (1 - level) / (int((effects.num_seeds > 0).sum()) - 1)
 
 
 def _grown(columns: Floats, prior: Floats, num: int) -> list[int]:

@@ -205,9 +205,18 @@ class ResponseSurface:
         of all such leads would be by chance with probability ``1 - level``. All comparisons with a candidate count
         together, so the best one is left out with at most that probability; in simulations with less.
         """
+        return self.confidence_margins(candidates, level) >= 0
+
+    def confidence_margins(self, candidates: ArrayLike, level: float = 0.95) -> Floats:
+        """Return how far within the ``confidence_region`` candidates (M, D) are, (M,), negative where outside.
+
+        In standard errors: the largest lead that would be chance, less the largest there is. Inside a lattice of
+        candidates it changes little by little, so its zero outlines the region; at the lattice's ends, which have
+        fewer rivals beside them, it may jump.
+        """
         values = self._draw_values(candidates)
         expected = values.mean(axis=0)
-        return np.array([_may_be_best(one, expected, values - expected, level) for one in range(len(expected))])
+        return np.array([_margin(one, expected, values - expected, level) for one in range(len(expected))])
 
     def peak(self, level: float = 0.95) -> Peak | None:
         """Return the maximum between the candidates, in their plane; None where the range that they span has none.
@@ -315,15 +324,15 @@ def _draw(fits: list[_Fit], weights: Floats) -> Floats:
     return np.concatenate(draws)
 
 
-def _may_be_best(one: int, expected: Floats, deviations: Floats, level: float) -> bool:
+def _margin(one: int, expected: Floats, deviations: Floats, level: float) -> float:
     """Test by simulation that no candidate beats one; ``deviations`` (K, M) are draws less what is expected."""
     differences = deviations - deviations[:, [one]]
     errors = differences.std(axis=0)
     rivals = errors > 1e-9 * errors.max()  # not itself, nor a candidate of the same features
     if not rivals.any():
-        return True
+        return 0.0
     largest = np.quantile((differences[:, rivals] / errors[rivals]).max(axis=1), level)
-    return bool(((expected - expected[one])[rivals] / errors[rivals]).max() <= largest)
+    return float(largest - ((expected - expected[one])[rivals] / errors[rivals]).max())
 
 
 def _forms(num_axes: int) -> Floats:

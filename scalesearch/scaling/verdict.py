@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from scalesearch.scaling.surface import ResponseSurface
 
 _KEY = "evidence"  # of the rule's file
 _DIGITS = 4
+_MOST_SEEDS = 100  # that anybody would plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ class Verdict:
         num_candidates: Distinct networks that were trained.
         num_untold: Of them, those whose means cannot be told from the best one's, itself among them.
         surface: None where there were too few trainings for one.
+        seeds_to_tell: With so many seeds each the best one's mean would be told from the next one's; ``inf`` where they
+            are equal, NaN where they are told already, the noise is unknown, or the file is from before this was kept.
     """
 
     chosen: Measured
@@ -102,6 +106,7 @@ class Verdict:
     num_candidates: int
     num_untold: int
     surface: SurfaceVerdict | None
+    seeds_to_tell: float = math.nan
 
     @classmethod
     def of(cls, evidence: Evidence, target: float) -> Verdict:
@@ -126,6 +131,7 @@ class Verdict:
             num_candidates=len(evidence.table),
             num_untold=evidence.num_untold,
             surface=surface,
+            seeds_to_tell=evidence.seeds_to_tell,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -167,6 +173,7 @@ class Verdict:
             f"It would take {factors} (product {factors.product:.2f}, {self.realised_ratio:.2f} times the macs), {by}.",
             f"Best measured: {best.factors}, {best.val_top1:.4f} over {best.num_seeds} seeds; by their means"
             f" {self.num_untold} of {self.num_candidates} candidates cannot be told apart from it.",
+            *([] if math.isnan(self.seeds_to_tell) else [_seeds_sentence(self.seeds_to_tell)]),
         ]
         surface = self.surface
         if surface is None:
@@ -178,6 +185,11 @@ class Verdict:
             f" of a training at {surface.noise:.4f}.",
             _peak_sentence(surface.peak, self.target),
         ]
+
+
+def _seeds_sentence(num_seeds: float) -> str:
+    seeds = f"about {num_seeds:.0f}" if num_seeds <= _MOST_SEEDS else f"more than {_MOST_SEEDS}"
+    return f"To tell it from the next best, if they differ as measured, would take {seeds} seeds each (80 % power)."
 
 
 def _peak_sentence(peak: PeakFactors | None, target: float) -> str:

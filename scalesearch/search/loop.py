@@ -1,164 +1,151 @@
-"""The search for a base network: ask, gate, run, tell.
+"""The engine of a search: ask, gate, run, tell.
 
-An architecture over budget is told finite worst values and a constraint and is not trained; one that was proposed
-before is told its earlier values. Neither counts as a trial of the budget: what costs is training.
+A candidate over budget is told finite worst values and a constraint and is not trained; one that was proposed before is
+told its earlier values. Neither counts as a trial of the budget: what costs is training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Generic
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from scalesearch.arch import ArchSpec, Cost, SearchSpace, network_cost
-from scalesearch.arch.budget import check_reachable
+from scalesearch.arch import Cost
 from scalesearch.errors import StudyError
-from scalesearch.measure.scores import Job, Score
-from scalesearch.search.config import SearchConfig
 from scalesearch.search.dominance import crowded_places
 from scalesearch.search.knowledge import Knowledge
-from scalesearch.search.objectives import Objectives
+from scalesearch.search.problem import C, Problem
 from scalesearch.search.proposing import Proposer, SamplerProposer, ShortlistProposer
 from scalesearch.search.rungs import PrunerConfig, Rungs
-from scalesearch.search.scoring import Scoring, open_scoring
 from scalesearch.study.driver import drive
 from scalesearch.study.executor import Failed, Reached, Scored
-from scalesearch.study.folder import write_atomically
+from scalesearch.study.folder import StudyFolder
+from scalesearch.study.jobs import CandidateJob, CandidateScore
 from scalesearch.study.progress import ProgressDisplay
 from scalesearch.study.sessions import session
 from scalesearch.study.store import Record, write_trials
 
 
-@dataclass(frozen=True, slots=True)
-class SearchResult:
-    """The chosen base network, what it is worth and costs, and its weights, where it was trained.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoopSettings:
+    """What a loop is told beside its problem.
 
-    ``worth`` is the search-val accuracy in [0, 1], or the proxy where a proxy is what was searched.
+    Attributes:
+        part: Of the study; its best candidate's weights are ``checkpoints/KEEPS.safetensors``.
+        folder: Of the study.
+        url: Of the study's storage.
+        seed: From which every random choice follows.
+        sampler: One of ``SAMPLERS``.
+        pruner: Which candidates are stopped before their training ends.
+        max_steps: Training steps in all, infinite as None.
+        keeps: Name of the checkpoint of the best candidate; empty to keep no weights.
     """
 
-    base: ArchSpec
-    worth: float
+    part: str
+    folder: StudyFolder
+    url: str
+    seed: int
+    sampler: str
+    pruner: PrunerConfig = field(default_factory=PrunerConfig)
+    max_steps: int | None = None
+    keeps: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Generic[C]):
+    """The best candidate of a search, its score and cost, how many were scored, and its weights, where it has any."""
+
+    arch: C
+    score: CandidateScore
     cost: Cost
     num_scored: int
     checkpoint: Path | None
 
 
-def run_search(config: SearchConfig) -> SearchResult:
-    """Search until ``config.trials`` networks are scored, or the space is exhausted; go on where a study stopped.
+class SearchLoop(Generic[C]):
+    """One run of the loop: what is known, and what to propose next.
 
-    With ``score.propose`` a first search by that cheap score comes before, as the part ``propose`` of the study, and
-    the best of its networks are what is then scored.
-
-    Writes the record, ``config.yaml``, ``trials.csv``, ``base.yaml`` and the base's checkpoint into the study's folder.
+    Args:
+        settings: Where the record is and how candidates are proposed and stopped.
+        problem: What is searched.
+        shortlist: Candidates to score in their order, in place of a sampler's proposals.
 
     Raises:
-        ScalesearchError: The data, space or budget is not usable, or the study was begun with something else.
+        StudyError: The part was begun with something else.
     """
-    space, objectives = config.load_space(), config.load_objectives()
-    with config.folder.locked():
-        scoring = open_scoring(config, space, config.score.method)
-        check_reachable(space, config.budget, scoring.num_classes)
-        if config.score.propose == "none":
-            search = _Search("search", config, space, objectives, scoring)
-        else:
-            shortlist = _propose_by(config, space, objectives)
-            search = _Search("search", config, space, objectives, scoring, shortlist)
-        config.save("search")
-        search.run(config.trials)
-        return search.conclude()
 
-
-def _propose_by(config: SearchConfig, space: SearchSpace, objectives: Objectives) -> list[ArchSpec]:
-    """Search by the cheap score and return its networks, best first."""
-    scoring = open_scoring(config, space, config.score.propose)
-    search = _Search("propose", config, space, objectives, scoring)
-    config.save("search")
-    search.run(config.score.propose_trials)
-    return search.ranking()
-
-
-class _Search:
-    """One run of the loop: what is known, and what to propose next."""
-
-    def __init__(
-        self,
-        part: str,
-        config: SearchConfig,
-        space: SearchSpace,
-        objectives: Objectives,
-        scoring: Scoring,
-        shortlist: Sequence[ArchSpec] | None = None,
-    ) -> None:
-        self._part, self._config, self._space = part, config, space
-        self._objectives, self._scoring = objectives, scoring
-        self._knowledge = Knowledge(space, objectives, scoring.num_classes, scoring.lacks)
+    def __init__(self, settings: LoopSettings, problem: Problem[C], shortlist: Sequence[C] | None = None) -> None:
+        self._settings, self._problem, self._objectives = settings, problem, problem.objectives
+        self._knowledge = Knowledge(problem)
         self._proposer: Proposer = (
-            SamplerProposer(config.sampler, config.seed, self._knowledge)
+            SamplerProposer(settings.sampler, settings.seed, self._knowledge)
             if shortlist is None
-            else ShortlistProposer(space, shortlist)
+            else ShortlistProposer(problem.space, shortlist)
         )
-        pruner = config.pruner if part == "search" else PrunerConfig()
-        self._record = self._open_record(pruner, scoring)
-        self._rungs = Rungs(pruner, max(1, scoring.num_steps), objectives.directions)
+        self._record = self._open_record()
+        self._rungs = Rungs(settings.pruner, max(1, problem.num_steps), self._objectives.directions)
         self._read_rungs()
         self._known = {trial.user_attrs["arch_id"]: trial for trial in self._trained()}
         self._twins: dict[str, list[Trial]] = {}
 
-    def _open_record(self, pruner: PrunerConfig, scoring: Scoring) -> Record:
-        config = self._config
+    def _open_record(self) -> Record:
+        settings = self._settings
         return Record.open(
-            config.url,
-            config.study,
-            self._part,
+            settings.url,
+            settings.folder.name,
+            settings.part,
             directions=self._objectives.directions,
             metric_names=self._objectives.names,
             identity={
-                "space": self._space.to_dict(),
                 **self._objectives.identity(),
-                **({} if pruner.method == "off" else {"pruner": asdict(pruner)}),
-                **scoring.identity,
+                **({} if settings.pruner.method == "off" else {"pruner": asdict(settings.pruner)}),
+                **self._problem.identity,
             },
         )
 
     def run(self, trials: int) -> None:
-        """Score until as many networks are scored."""
+        """Score until as many candidates are scored, or there is nothing left to propose."""
         self._trials = trials
-        self._progress = ProgressDisplay(self._part, trials, done=len(self._known))
+        self._progress = ProgressDisplay(self._settings.part, trials, done=len(self._known))
         try:
             with session(self._record.study), self._progress:
                 self._show_best()
-                drive(self._jobs(), self._scoring.executor(), self._settle, self._progress, self._decide)
+                drive(self._jobs(), self._problem.executor(), self._settle, self._progress, self._decide)
         finally:
-            write_trials(self._config.folder, self._config.url)
+            write_trials(self._settings.folder, self._settings.url)
 
-    def conclude(self) -> SearchResult:
-        """Choose the base network and write it."""
+    def conclude(self) -> Chosen[C]:
+        """Choose the best candidate, and put its weights in their place.
+
+        Raises:
+            StudyError: None was scored; the sentence says why.
+        """
         best = self._best()
         if best is None:
-            raise StudyError(f"study {self._config.study}: no network was scored; {self._why_none()}")
-        arch = ArchSpec.from_dict(best.user_attrs["arch"])
+            raise StudyError(f"study {self._settings.folder.name}: nothing was scored; {self._why_none()}")
+        arch = self._arch_of(best)
         self._adopt_checkpoint(best)
-        write_atomically(self._config.folder.base, arch.to_yaml())
-        checkpoint = self._config.folder.checkpoints / "base.safetensors"
-        return SearchResult(
-            base=arch,
-            worth=_score_of(best).worth,
-            cost=network_cost(arch, num_classes=self._scoring.num_classes),
+        kept = self._kept_checkpoint()
+        return Chosen(
+            arch=arch,
+            score=self._problem.read_score(best.user_attrs["score"]),
+            cost=self._problem.cost(arch),
             num_scored=len(self._known),
-            checkpoint=checkpoint if checkpoint.exists() else None,
+            checkpoint=kept if kept is not None and kept.exists() else None,
         )
 
-    def ranking(self) -> list[ArchSpec]:
-        """Return every network with a score, the front first, then the fronts behind it, the least crowded first."""
+    def ranking(self) -> list[C]:
+        """Return every candidate with a score, the front first, then the fronts behind it, the least crowded first."""
         complete = self._complete()
         signs = [-1.0 if direction == "maximize" else 1.0 for direction in self._objectives.directions]
         values = [[sign * value for sign, value in zip(signs, trial.values, strict=True)] for trial in complete]
         if not complete:
             return []
         ranked = sorted(zip(crowded_places(values), complete, strict=True), key=lambda one: (one[0], one[1].number))
-        return [ArchSpec.from_dict(trial.user_attrs["arch"]) for _, trial in ranked]
+        return [self._arch_of(trial) for _, trial in ranked]
 
     def _why_none(self) -> str:
         trials = self._record.trials
@@ -174,7 +161,7 @@ class _Search:
             f" ({nearest.user_attrs['macs']:,} macs, {nearest.user_attrs['params']:,} params)"
         )
 
-    def _jobs(self) -> Iterator[tuple[Trial, Job, str]]:
+    def _jobs(self) -> Iterator[tuple[Trial, CandidateJob, str]]:
         """Yield what to score; settle on the way what needs no scoring."""
         for unfinished in self._record.unfinished():
             self._proposer.prepare(self._record, unfinished.number)
@@ -190,14 +177,14 @@ class _Search:
         if free >= self._proposer.patience:
             self._progress.note(f"space exhausted: {free} proposals in a row were over a limit or known")
 
-    def _gate(self, trial: Trial) -> Iterator[tuple[Trial, Job, str]]:
-        arch = self._space.suggest(trial)
-        cost = self._cost(arch)
+    def _gate(self, trial: Trial) -> Iterator[tuple[Trial, CandidateJob, str]]:
+        arch = self._problem.space.suggest(trial)
+        cost = self._problem.cost(arch)
         known = self._known.get(arch.arch_id)
         excess = self._knowledge.excess(arch)
         self._record.constrain(trial, excess)
         if any(value > 0 for value in excess.values()):
-            self._record.describe(trial, arch, cost, seed=self._config.seed)
+            self._record.describe(trial, arch, cost, seed=self._settings.seed)
             self._record.infeasible(trial, self._objectives.values(arch, cost, 0.0))
             self._progress.settle(trial.number, "INFEASIBLE")
         elif arch.arch_id in self._twins:
@@ -205,56 +192,47 @@ class _Search:
         elif known is not None:
             self._repeat(trial, arch, cost, known)
         else:
-            self._record.describe(trial, arch, cost, seed=self._config.seed)
+            self._record.describe(trial, arch, cost, seed=self._settings.seed)
             self._twins[arch.arch_id] = []
             yield trial, self._job(trial, arch), f"{cost.macs / 1e6:.2f} M macs"
 
-    def _job(self, trial: Trial, arch: ArchSpec) -> Job:
-        config = self._config
-        return Job(
-            arch=arch,
-            seed=config.seed,  # one seed for all: the same images in the same order, so differences are the networks'
-            data=config.data,
-            train=config.train,
-            score=self._scoring.score,
-            cache=config.folder.cache,
-            device=config.torch_device,
-            checkpoint=self._checkpoint(trial.number) if self._part == "search" else None,
-            rungs=self._rungs.steps(trial.number),
-            latency_batch_size=config.latency_batch_size,
-        )
+    def _job(self, trial: Trial, arch: C) -> CandidateJob:
+        return self._problem.job(arch, self._checkpoint(trial.number), self._rungs.steps(trial.number))
 
-    def _decide(self, trial: Trial, job: Job, event: Reached) -> bool:
+    def _decide(self, trial: Trial, job: CandidateJob, event: Reached) -> bool:
         """Record a reading at a rung and say whether the training goes on; what a stopped driver decided stands."""
         if not self._rungs.has(trial.number, event.steps):
-            values = self._objectives.values(job.arch, self._cost(job.arch), event.val_top1)
+            arch = self._problem.read(trial.user_attrs["arch"])
+            values = self._objectives.values(arch, self._problem.cost(arch), event.worth)
             self._rungs.record(trial.number, event.steps, values)
             goes_on = self._rungs.keeps_on(trial.number, event.steps)
-            self._record.reach(trial, event.rung, event.steps, event.val_top1, values, goes_on=goes_on)
+            self._record.reach(trial, event.rung, event.steps, event.worth, values, goes_on=goes_on)
         return bool(trial.user_attrs.get("rung") != event.rung)
 
     def _read_rungs(self) -> None:
         """Take up the readings of earlier runs."""
         for trial in self._record.trials:
-            for steps, val_top1 in trial.user_attrs.get("rung_values", []):
-                arch = ArchSpec.from_dict(trial.user_attrs["arch"])
-                self._rungs.record(trial.number, steps, self._objectives.values(arch, self._cost(arch), val_top1))
+            for steps, worth in trial.user_attrs.get("rung_values", []):
+                arch = self._arch_of(trial)
+                values = self._objectives.values(arch, self._problem.cost(arch), worth)
+                self._rungs.record(trial.number, steps, values)
 
-    def _settle(self, trial: Trial, job: Job, event: Scored | Failed) -> str:
-        cost = self._cost(job.arch)
+    def _settle(self, trial: Trial, job: CandidateJob, event: Scored | Failed) -> str:
+        arch = self._problem.read(trial.user_attrs["arch"])
+        cost = self._problem.cost(arch)
         if isinstance(event, Scored):
             score = event.score
             end = self._record.prune if score.stopped else self._record.complete
-            end(trial, self._objectives.values(job.arch, cost, score.worth, score.latency_ms), score)
+            end(trial, self._objectives.values(arch, cost, score.worth, score.latency_ms), score)
             line = f"{score.worth:.3f} at {cost.macs / 1e6:.2f} M macs"
             line += f", stopped at step {score.steps}" if score.stopped else ""
         else:
             self._record.fail(trial, event.reason, event.traceback)
             line = event.reason
         settled = self._record.trials[trial.number]
-        self._known[job.arch.arch_id] = settled
-        for twin in self._twins.pop(job.arch.arch_id):
-            self._repeat(twin, job.arch, cost, settled)
+        self._known[arch.arch_id] = settled
+        for twin in self._twins.pop(arch.arch_id):
+            self._repeat(twin, arch, cost, settled)
         best = self._best()
         if best is not None and best.number == trial.number:
             self._adopt_checkpoint(best)
@@ -262,23 +240,29 @@ class _Search:
         self._show_best()
         return line
 
-    def _repeat(self, trial: Trial, arch: ArchSpec, cost: Cost, original: FrozenTrial) -> None:
-        self._record.describe(trial, arch, cost, seed=self._config.seed)
+    def _repeat(self, trial: Trial, arch: C, cost: Cost, original: FrozenTrial) -> None:
+        self._record.describe(trial, arch, cost, seed=self._settings.seed)
         self._record.repeat(trial, original)
         self._progress.settle(trial.number, "DUPLICATE")
 
     def _checkpoint(self, number: int) -> Path:
-        return self._config.folder.checkpoints / f"trial-{number}.safetensors"
+        return self._settings.folder.checkpoints / f"{self._settings.part}-trial-{number}.safetensors"
+
+    def _kept_checkpoint(self) -> Path | None:
+        keeps = self._settings.keeps
+        return self._settings.folder.checkpoints / f"{keeps}.safetensors" if keeps else None
 
     def _adopt_checkpoint(self, best: FrozenTrial) -> None:
-        """Make the best trial's weights the base's; done again at the end, for a driver killed in between."""
-        if self._checkpoint(best.number).exists():
-            self._checkpoint(best.number).replace(self._config.folder.checkpoints / "base.safetensors")
+        """Put the best trial's weights in their place; done again at the end, for a driver killed in between."""
+        kept, own = self._kept_checkpoint(), self._checkpoint(best.number)
+        if kept is not None and own.exists():
+            own.replace(kept)
 
     def _show_best(self) -> None:
         best = self._best()
         if best is not None:
-            self._progress.best(f"{_score_of(best).worth:.3f} at {best.user_attrs['macs'] / 1e6:.2f} M")
+            worth = self._problem.read_score(best.user_attrs["score"]).worth
+            self._progress.best(f"{worth:.3f} at {best.user_attrs['macs'] / 1e6:.2f} M")
 
     def _best(self) -> FrozenTrial | None:
         """Return the trial with the highest accuracy (or reward) within the budget; the cheaper of equals."""
@@ -292,19 +276,15 @@ class _Search:
         ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         return [trial for trial in self._record.trials if trial.state in ended and "state" not in trial.user_attrs]
 
-    def _cost(self, arch: ArchSpec) -> Cost:
-        return network_cost(arch, num_classes=self._scoring.num_classes)
-
     def _may_begin(self) -> bool:
         """Return whether the budget of trials and steps allows another candidate."""
-        steps, limit = self._num_steps(), self._config.max_steps
-        in_time = self._part != "search" or limit is None or steps < limit
+        steps, limit = self._num_steps(), self._settings.max_steps
+        in_time = limit is None or steps < limit
         return in_time and len(self._known) + len(self._twins) < self._trials
 
     def _num_steps(self) -> int:
         """Return the training steps of all candidates that have ended with a score."""
         return sum(trial.user_attrs["score"]["steps"] for trial in self._known.values() if "score" in trial.user_attrs)
 
-
-def _score_of(trial: FrozenTrial) -> Score:
-    return Score(**trial.user_attrs["score"])
+    def _arch_of(self, trial: FrozenTrial) -> C:
+        return self._problem.read(trial.user_attrs["arch"])

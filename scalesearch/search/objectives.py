@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-from scalesearch.arch import ArchSpec, Cost
+from scalesearch.arch import Cost
 from scalesearch.arch.budget import Budget
-from scalesearch.measure.latency_table import LatencyTable
+from scalesearch.study.jobs import Candidate
 
 OBJECTIVES = ("front", "reward", "accuracy")
 COSTS = ("macs", "params", "latency")
@@ -17,9 +18,21 @@ _WORST_LATENCY_MS = 1e6
 """Told of a network that is over the budget, where its latency would have to be measured."""
 
 
+class LatencyModel(Protocol):
+    """Knows a candidate's latency before it is trained."""
+
+    def predict_ms(self, arch: Any) -> float:  # noqa: ANN401 (a candidate of the kind it was measured for)
+        """Return the median milliseconds of a pass."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """Return under what it was measured, in plain values."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Objectives:
-    """How a network's worth and cost become the values of a trial.
+    """How a candidate's worth and cost become the values of a trial.
 
     Attributes:
         kind: ``front``, ``reward`` or ``accuracy``.
@@ -29,6 +42,7 @@ class Objectives:
         reward_target: Macs at which the reward is the accuracy.
         reward_exponent: Of the reward.
         latency_table: Predicts latencies; without one they are measured with each score.
+        worth_name: What is maximised, by its name in the record.
     """
 
     kind: str
@@ -37,7 +51,8 @@ class Objectives:
     max_latency_ms: float = math.inf
     reward_target: float = math.inf
     reward_exponent: float = 0.0
-    latency_table: LatencyTable | None = None
+    latency_table: LatencyModel | None = None
+    worth_name: str = "val_top1"
 
     @property
     def directions(self) -> list[str]:
@@ -47,7 +62,7 @@ class Objectives:
     @property
     def names(self) -> list[str]:
         """Return the objectives' names."""
-        return ["val_top1", self._cost_name] if self.kind == "front" else [self.kind]
+        return [self.worth_name, self._cost_name] if self.kind == "front" else [self.kind]
 
     @property
     def knows_cost(self) -> bool:
@@ -58,7 +73,7 @@ class Objectives:
     def _cost_name(self) -> str:
         return "latency_ms" if self.cost == "latency" else self.cost
 
-    def cost_of(self, arch: ArchSpec, cost: Cost, measured_ms: float = math.nan) -> float:
+    def cost_of(self, arch: Candidate, cost: Cost, measured_ms: float = math.nan) -> float:
         """Return the cost a front minimises: macs, params, or milliseconds (predicted, or as measured)."""
         if self.cost != "latency":
             return float(getattr(cost, self.cost))
@@ -66,14 +81,14 @@ class Objectives:
             return self.latency_table.predict_ms(arch)
         return _WORST_LATENCY_MS if math.isnan(measured_ms) else measured_ms
 
-    def excess(self, arch: ArchSpec, cost: Cost) -> dict[str, float]:
+    def excess(self, arch: Candidate, cost: Cost) -> dict[str, float]:
         """Return by how much of itself each limit is exceeded; at most 0 where it holds."""
         excess = self.budget.excess(cost)
         if self.latency_table is not None and math.isfinite(self.max_latency_ms):
             excess["latency_ms"] = self.latency_table.predict_ms(arch) / self.max_latency_ms - 1
         return excess
 
-    def values(self, arch: ArchSpec, cost: Cost, worth: float, measured_ms: float = math.nan) -> list[float]:
+    def values(self, arch: Candidate, cost: Cost, worth: float, measured_ms: float = math.nan) -> list[float]:
         """Return a trial's values."""
         match self.kind:
             case "front":
@@ -92,5 +107,5 @@ class Objectives:
         if self.cost != "macs":
             found["cost"] = self.cost
         if self.latency_table is not None:
-            found["latency"] = {"max_ms": str(self.max_latency_ms), "conditions": asdict(self.latency_table.conditions)}
+            found["latency"] = {"max_ms": str(self.max_latency_ms), "conditions": self.latency_table.identity()}
         return found

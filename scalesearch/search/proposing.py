@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Generic, Protocol
 
 from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
-from scalesearch.arch import ArchSpec, SearchSpace
 from scalesearch.search.knowledge import Knowledge
+from scalesearch.search.problem import C, Space
 from scalesearch.search.samplers import PredictorSampler, build_sampler
 from scalesearch.study.store import Record
 
@@ -34,7 +34,7 @@ class Proposer(Protocol):
         ...
 
 
-class SamplerProposer:
+class SamplerProposer(Generic[C]):
     """Proposes by a sampler.
 
     Args:
@@ -43,7 +43,7 @@ class SamplerProposer:
         knowledge: What the predictor is told; the other samplers have no use for it.
     """
 
-    def __init__(self, name: str, seed: int, knowledge: Knowledge) -> None:
+    def __init__(self, name: str, seed: int, knowledge: Knowledge[C]) -> None:
         self._name, self._seed = name, seed
         # the predictor knows what is over a limit or known, and proposes it only where it finds nothing else
         self.patience = _PREDICTOR_PATIENCE if name == "predictor" else _PATIENCE
@@ -66,20 +66,20 @@ class SamplerProposer:
         record.study.sampler = self._predictor if predicts else build_sampler(self._name, self._seed, number)
 
 
-class ShortlistProposer:
-    """Proposes the networks of a list, in its order.
+class ShortlistProposer(Generic[C]):
+    """Proposes the candidates of a list, in its order.
 
     Args:
         space: That holds them.
-        shortlist: The networks.
+        shortlist: The candidates.
     """
 
-    def __init__(self, space: SearchSpace, shortlist: Sequence[ArchSpec]) -> None:
+    def __init__(self, space: Space[C], shortlist: Sequence[C]) -> None:
         self._space, self._shortlist = space, shortlist
         self.patience = len(shortlist) + 1  # it ends by itself
 
     def propose(self, record: Record) -> Trial | None:
-        """Return a new trial of the next network, None after the last."""
+        """Return a new trial of the next candidate, None after the last."""
         number = len(record.trials)
         if number >= len(self._shortlist):
             return None

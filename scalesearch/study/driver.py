@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from optuna.trial import Trial
 
-from scalesearch.measure.scores import Job
 from scalesearch.study.executor import Executor, Failed, Reached, Scored, Stepped
 from scalesearch.study.interrupts import Interrupts
+from scalesearch.study.jobs import CandidateJob
 from scalesearch.study.progress import ProgressDisplay
 
-Settle = Callable[[Trial, Job, Scored | Failed], str]
+Settle = Callable[[Trial, Any, Scored | Failed], str]
 """Records how a trial ended and returns a few words about it."""
 
-Decide = Callable[[Trial, Job, Reached], bool]
+Decide = Callable[[Trial, Any, Reached], bool]
 """Records what a trial read at a rung and says whether its training goes on."""
 
 
 def drive(
-    jobs: Iterator[tuple[Trial, Job, str]],
+    jobs: Iterator[tuple[Trial, CandidateJob, str]],
     executor: Executor,
     settle: Settle,
     progress: ProgressDisplay,
@@ -38,7 +39,7 @@ def drive(
         progress: Told of everything.
         decide: Asked at each rung; needed where jobs have rungs.
     """
-    running: dict[int, tuple[Trial, Job]] = {}
+    running: dict[int, tuple[Trial, CandidateJob]] = {}
     try:
         with Interrupts() as interrupts:
             while True:

@@ -24,11 +24,12 @@ from typing import Any, Protocol
 
 import torch
 
-from scalesearch.measure.scores import Job, Score, score_job
 from scalesearch.measure.scores.brief import Watcher
+from scalesearch.study.jobs import CandidateJob, CandidateScore
 from scalesearch.study.sessions import num_cores
 
-Run = Callable[[Job, Watcher], Score]
+Run = Callable[[Any, Watcher], CandidateScore]
+"""Scores a job of the kind it is for."""
 
 _REPORT_SECONDS = 0.3
 
@@ -44,12 +45,12 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A running job has read ``val_top1`` at a rung, counted from 0, and waits for ``Executor.answer``."""
+    """A running job has read what it is worth at a rung, counted from 0, and waits for ``Executor.answer``."""
 
     key: int
     rung: int
     steps: int
-    val_top1: float
+    worth: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Scored:
     """A job has ended with a score."""
 
     key: int
-    score: Score
+    score: CandidateScore
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Executor(Protocol):
 
     num_workers: int
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: CandidateJob) -> None:
         """Begin a job; ``key`` names it in the events."""
         ...
 
@@ -99,18 +100,18 @@ class LocalExecutor:
 
     Args:
         num_workers: Jobs at once.
-        num_threads: Threads of each; the cores divided by the workers where it is not given.
         run: What a job does.
+        num_threads: Threads of each; the cores divided by the workers where it is not given.
     """
 
-    def __init__(self, num_workers: int, num_threads: int | None = None, run: Run = score_job) -> None:
+    def __init__(self, num_workers: int, run: Run, num_threads: int | None = None) -> None:
         self.num_workers = num_workers
         self._num_threads = num_threads or max(1, num_cores() // num_workers)
         self._run = run
-        self._context = _context()
+        self._context = _context(run.__module__)
         self._running: dict[int, tuple[BaseProcess, Connection]] = {}
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: CandidateJob) -> None:
         """Begin a job in a process of its own."""
         ours, theirs = self._context.Pipe()
         process = self._context.Process(  # type: ignore[attr-defined]
@@ -167,12 +168,12 @@ class InlineExecutor:
         run: What a job does.
     """
 
-    def __init__(self, run: Callable[[Job], Score]) -> None:
+    def __init__(self, run: Callable[[Any], CandidateScore]) -> None:
         self.num_workers = 1
         self._run = run
-        self._waiting: list[tuple[int, Job]] = []
+        self._waiting: list[tuple[int, CandidateJob]] = []
 
-    def submit(self, key: int, job: Job) -> None:
+    def submit(self, key: int, job: CandidateJob) -> None:
         """Take a job, to be run by the next ``wait``."""
         self._waiting.append((key, job))
 
@@ -205,7 +206,7 @@ def keep_freed_memory() -> None:
         mallopt(m_trim_threshold, 1 << 30)
 
 
-def _work(run: Run, job: Job, num_threads: int, driver: Connection) -> None:
+def _work(run: Run, job: CandidateJob, num_threads: int, driver: Connection) -> None:
     """Run a job in this process and send what happens."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C ends
     keep_freed_memory()
@@ -217,7 +218,7 @@ def _work(run: Run, job: Job, num_threads: int, driver: Connection) -> None:
         return  # nobody else wants the score
 
 
-def _outcome(run: Run, job: Job, watcher: Watcher) -> tuple[str, Any]:
+def _outcome(run: Run, job: CandidateJob, watcher: Watcher) -> tuple[str, Any]:
     try:
         return "scored", run(job, watcher)
     except _DriverGoneError:
@@ -245,8 +246,8 @@ class _Reporter:
             self.send("stepped", (steps, num_steps))
             self._next = now + _REPORT_SECONDS
 
-    def reached(self, rung: int, steps: int, val_top1: float) -> bool:
-        self.send("reached", (rung, steps, val_top1))
+    def reached(self, rung: int, steps: int, worth: float) -> bool:
+        self.send("reached", (rung, steps, worth))
         try:
             return bool(self._driver.recv())
         except (EOFError, ConnectionError):  # a worker must not wait for ever for an answer that nobody gives
@@ -274,11 +275,13 @@ def _blank_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _context() -> BaseContext:
+def _context(module: str) -> BaseContext:
+    """Return how processes are begun; the server has imported what a job needs."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "pyarrow.parquet"])  # 0.3 s a candidate, where the data are parquet
+    # 0.3 s a candidate for pyarrow, where the data are parquet
+    context.set_forkserver_preload([__name__, module, "pyarrow.parquet"])
     return context
 
 

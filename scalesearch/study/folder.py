@@ -58,6 +58,11 @@ class StudyFolder:
         return self.root / "base.yaml"
 
     @property
+    def detector(self) -> Path:
+        """Detector that was chosen."""
+        return self.root / "detector.yaml"
+
+    @property
     def factors(self) -> Path:
         """Scaling factors the grid search chose."""
         return self.root / "factors.yaml"

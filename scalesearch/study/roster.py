@@ -10,9 +10,9 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, Trial
 
 from scalesearch.arch import Cost
-from scalesearch.measure.scores import Job
 from scalesearch.study.driver import drive
 from scalesearch.study.executor import Executor, Failed, Scored
+from scalesearch.study.jobs import CandidateJob
 from scalesearch.study.progress import ProgressDisplay
 from scalesearch.study.sessions import session
 from scalesearch.study.store import Record
@@ -22,7 +22,7 @@ from scalesearch.study.store import Record
 class Entry:
     """One network with one seed, and the numbers by which a reader of the record knows it (alpha, phi, ...)."""
 
-    job: Job
+    job: CandidateJob
     cost: Cost
     label: str
     numbers: dict[str, float]
@@ -37,7 +37,8 @@ class Roster:
     """Trains every entry once; entries of earlier runs of the same command stand, and equal ones are one training.
 
     Args:
-        record: Where trials are kept; its one objective is the score's worth, ``val_top1`` where networks are trained.
+        record: Where trials are kept; its one objective is the score's worth, ``val_top1`` where networks are trained,
+            ``val_ap`` where detectors are.
         entries: All of them, those already trained too.
     """
 
@@ -56,7 +57,7 @@ class Roster:
             drive(self._jobs(), executor, self._settle, self._progress)
         return self._record.frame()
 
-    def _jobs(self) -> Iterator[tuple[Trial, Job, str]]:
+    def _jobs(self) -> Iterator[tuple[Trial, CandidateJob, str]]:
         for unfinished in self._record.unfinished():
             trial, entry = self._record.take_up(unfinished), self._entries.get(_key(unfinished))
             if entry is None:
@@ -78,7 +79,7 @@ class Roster:
         self._record.describe(trial, entry.job.arch, entry.cost, seed=entry.job.seed, label=entry.label)
         return trial
 
-    def _settle(self, trial: Trial, job: Job, event: Scored | Failed) -> str:
+    def _settle(self, trial: Trial, job: CandidateJob, event: Scored | Failed) -> str:
         if isinstance(event, Failed):
             self._record.fail(trial, event.reason, event.traceback)
             return event.reason

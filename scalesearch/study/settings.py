@@ -12,6 +12,7 @@ import yaml
 
 from scalesearch.data import DataConfig, ImageData, load_data
 from scalesearch.errors import ConfigError
+from scalesearch.measure.scores import score_job
 from scalesearch.measure.training import TrainConfig
 from scalesearch.study.executor import Executor, LocalExecutor
 from scalesearch.study.folder import StudyFolder, mask_password, write_atomically
@@ -20,8 +21,8 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, slots=True)
-class StudyConfig:
-    """The keys that ``search``, ``scale`` and ``family`` share.
+class PartConfig:
+    """The keys that all parts of all studies share.
 
     Attributes:
         study: Name of the study, and of its folder.
@@ -32,8 +33,6 @@ class StudyConfig:
         threads: Processor threads of each; the cores divided by the workers where it is not given. The last bits of
             a result depend on it.
         device: ``auto`` takes CUDA where there is one; or ``cpu``, ``cuda``, ``cuda:1``.
-        data: The images.
-        train: How a candidate is trained.
     """
 
     study: str = "study"
@@ -43,8 +42,6 @@ class StudyConfig:
     workers: int = 2
     threads: int | None = None
     device: str = "auto"
-    data: DataConfig = field(default_factory=DataConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
         check_at_least("seed", self.seed, 0)
@@ -67,9 +64,26 @@ class StudyConfig:
     @property
     def torch_device(self) -> str:
         """The device with ``auto`` resolved."""
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return resolve_device(self.device)
+
+    def save(self, part: str) -> None:
+        """Keep the resolved configuration of a part in the study's ``config.yaml``; a storage's password is masked."""
+        values = {**asdict(self), "storage": self.storage and mask_password(self.storage)}
+        sections = {**self.folder.read_config(), part: values}
+        write_atomically(self.folder.config, yaml.safe_dump(sections, sort_keys=False))
+
+
+@dataclass(kw_only=True, slots=True)
+class StudyConfig(PartConfig):
+    """The keys that ``search``, ``scale`` and ``family`` share.
+
+    Attributes:
+        data: The images.
+        train: How a candidate is trained.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
 
     def load_data(self) -> ImageData:
         """Decode the images once, into the cache that the workers read."""
@@ -77,13 +91,7 @@ class StudyConfig:
 
     def executor(self) -> Executor:
         """Return what runs the candidates."""
-        return LocalExecutor(self.workers, self.threads)
-
-    def save(self, part: str) -> None:
-        """Keep the resolved configuration of a part in the study's ``config.yaml``; a storage's password is masked."""
-        values = {**asdict(self), "storage": self.storage and mask_password(self.storage)}
-        sections = {**self.folder.read_config(), part: values}
-        write_atomically(self.folder.config, yaml.safe_dump(sections, sort_keys=False))
+        return LocalExecutor(self.workers, score_job, self.threads)
 
     def warn_of_upsampling(self, image_size: int, data: ImageData) -> None:
         """Warn where images are smaller than a network wants them: interpolated pixels have nothing to tell."""
@@ -140,3 +148,10 @@ def check_device(name: str) -> None:
     here = torch.cuda.device_count()
     if name != "cpu" and int(name.partition(":")[2] or 0) >= here:
         raise ConfigError(f"device must be cpu or one of the {here} CUDA devices here, got {name!r}")
+
+
+def resolve_device(name: str) -> str:
+    """Return the device that ``auto`` stands for here, any other as it is."""
+    if name != "auto":
+        return name
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -21,10 +21,10 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from scalesearch.arch import ArchSpec, Cost
+from scalesearch.arch import Cost
 from scalesearch.errors import StudyError
-from scalesearch.measure.scores import Score
 from scalesearch.study.folder import StudyFolder, mask_password, write_atomically
+from scalesearch.study.jobs import Candidate, CandidateScore
 from scalesearch.study.storage import open_storage
 
 # fmt: off
@@ -113,11 +113,11 @@ class Record:
         """Return an unfinished trial to go on with: what it had drawn stays, the rest is drawn by the sampler."""
         return Trial(self.study, unfinished._trial_id)
 
-    def describe(self, trial: Trial, arch: ArchSpec, cost: Cost, *, seed: int, label: str = "") -> None:
+    def describe(self, trial: Trial, arch: Candidate, cost: Cost, *, seed: int, label: str = "") -> None:
         """Keep what a trial is, before it runs."""
         attributes = {
             "arch_id": arch.arch_id,
-            "blocks": ",".join(stage.to_block() for stage in arch.stages),
+            "blocks": arch.blocks,
             "arch": arch.to_dict(),
             "image_size": arch.image_size,
             "seed": seed,
@@ -127,24 +127,24 @@ class Record:
         for key, value in attributes.items():
             trial.set_user_attr(key, value)
 
-    def complete(self, trial: Trial, values: Sequence[float], score: Score) -> None:
+    def complete(self, trial: Trial, values: Sequence[float], score: CandidateScore) -> None:
         """Tell a trained trial's values and keep all that was measured."""
         trial.set_user_attr("score", score.to_dict())
         self.study.tell(trial, list(values))
 
     def reach(
-        self, trial: Trial, rung: int, steps: int, val_top1: float, values: Sequence[float], *, goes_on: bool
+        self, trial: Trial, rung: int, steps: int, worth: float, values: Sequence[float], *, goes_on: bool
     ) -> None:
         """Keep what a running trial read at a rung, at once: a driver that is killed loses neither it nor the answer.
 
-        ``rung_values`` holds ``[steps, val_top1]`` of every rung reached; ``rung`` the one at which it is stopped.
+        ``rung_values`` holds ``[steps, worth]`` of every rung reached; ``rung`` the one at which it is stopped.
         """
         if not goes_on:  # first: where the driver is killed before the reading is written, it is decided again
             trial.set_user_attr("rung", rung)
-        trial.set_user_attr("rung_values", [*trial.user_attrs.get("rung_values", []), [steps, val_top1]])
+        trial.set_user_attr("rung_values", [*trial.user_attrs.get("rung_values", []), [steps, worth]])
         self._report(trial, {steps: values[0]})
 
-    def prune(self, trial: Trial, values: Sequence[float], score: Score) -> None:
+    def prune(self, trial: Trial, values: Sequence[float], score: CandidateScore) -> None:
         """End a trial that was stopped at a rung, with what it read there.
 
         Optuna takes no values for a pruned trial with several objectives; they are kept as the attribute ``values``.

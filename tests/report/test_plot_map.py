@@ -6,14 +6,16 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from scalesearch.arch import ScalingFactors
+from scalesearch.report import canvas
 from scalesearch.report.plot import save_figure
 from scalesearch.report.plot_map import plot_map
 from scalesearch.report.scaling_map import AlphaLine, MapCandidate, MapField, MapInfo
@@ -27,14 +29,19 @@ def candidate(name: str, width: float, resolution: float, score: float, num_seed
 
 @pytest.fixture
 def info() -> MapInfo:
-    """Two candidates with three seeds, one with one; a field of four cells, one of them blank, another the region."""
+    """Two candidates with three seeds, one with one; a field of three by two points, of which one is in the region."""
     best, other = candidate("best", 1.09, 1.12, 0.60, 3), candidate("other", 1.3, 1.02, 0.58, 3)
-    square = ((1.0, 1.0), (1.2, 1.0), (1.2, 1.2), (1.0, 1.2))
-    sides = tuple((square[index - 1], square[index]) for index in range(4))
     return MapInfo(
         candidates=(candidate("dropped", 1.01, 1.35, 0.55, 1), other, best),
         chosen=best,
-        field=MapField((1.0, 1.2, 2**0.5), ((0.59, 0.57), (0.58, math.nan)), square, sides, 0.0012, None),
+        field=MapField(
+            betas=((1.0, 2**0.5), (1.0, 1.2), (1.0, 1.0)),
+            gammas=((2**0.5, 1.0), (1.2, 1.0), (1.0, 1.0)),
+            predicted=((0.57, 0.60), (0.58, 0.59), (0.58, 0.58)),
+            margins=((-1.0, 1.0), (-1.0, -1.0), (-2.0, -2.0)),
+            chosen_error=0.0012,
+            peak=None,
+        ),
         alpha_lines=(AlphaLine(1.0, (1.0, 2**0.5), (2**0.5, 1.0)), AlphaLine(1.6, (1.0, 1.118), (1.118, 1.0))),
         landmark=ScalingFactors(1.2, 1.1, 1.15),
         target=2.0,
@@ -51,8 +58,7 @@ def by_gid(figure: Figure, gid: str) -> list:
 
 
 def texts(figure: Figure) -> str:
-    found = figure.findobj(lambda artist: hasattr(artist, "get_text"))
-    return " ".join(text.get_text() for text in found).replace("\n", " ")
+    return " ".join(text.get_text() for text in figure.findobj(Text)).replace("\n", " ")
 
 
 def test_the_star_is_at_the_chosen_candidate_and_has_the_colour_of_its_mean(info: MapInfo) -> None:
@@ -83,17 +89,23 @@ def test_dropped_candidates_are_in_the_legend_only_where_there_are_some(info: Ma
     assert "fewer seeds" not in texts(plot_map(replace(info, candidates=info.complete)))
 
 
-def test_the_field_is_drawn_but_where_it_is_blank(info: MapInfo) -> None:
+def test_the_field_is_drawn_at_its_points(info: MapInfo) -> None:
     [field] = by_gid(plot_map(info), "field")
-    assert np.ma.getmaskarray(field.get_array()).tolist() == [[False, False], [False, True]]
+    assert info.field is not None
+    assert field.get_array().tolist() == [list(row) for row in info.field.predicted]
+    assert field.get_coordinates()[1].tolist() == [[1.0, 1.2], [1.2, 1.0]]
     assert field.get_clim() == (0.57, 0.60)
 
 
-def test_the_region_has_every_side_of_its_outline(info: MapInfo) -> None:
+def test_the_region_is_a_closed_line_where_the_margin_ends(info: MapInfo) -> None:
+    """The corner alone is within: half the way to its neighbours, and along the field's own edge."""
     [region] = by_gid(plot_map(info), "region")
-    assert info.field is not None
-    assert region.get_path().vertices.reshape(-1, 2, 2).tolist() == np.array(info.field.outline).tolist()
-    assert not region.get_fill()
+    [path] = region.get_paths()
+    assert path.vertices[0].tolist() == path.vertices[-1].tolist()
+    half, between = (1 + 2**0.5) / 2, (1.2 + 2**0.5) / 2
+    assert {tuple(corner) for corner in path.vertices.tolist()} == {(half, half), (2**0.5, 1.0), (between, 1.0)}
+    assert region.get_facecolor().tolist() == [[0, 0, 0, 0]]
+    assert region.get_edgecolor().tolist() == [list(to_rgba(canvas.INK))]
 
 
 def test_without_a_surface_only_measurements_are_drawn(info: MapInfo) -> None:

@@ -16,7 +16,7 @@ from scipy.stats import ttest_rel
 from scalesearch.arch import ScalingFactors, published_arch
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.scaling import scaling_grid
-from scalesearch.scaling.racing import choose_subset, indistinguishable, one_step_apart, survivors
+from scalesearch.scaling.racing import choose_subset, indistinguishable, one_step_apart, seeds_to_tell, survivors
 from scalesearch.scaling.surface import Terms
 
 QUICK = settings(max_examples=40, deadline=None)
@@ -191,6 +191,49 @@ def information(chosen: list[int]) -> float:
     columns = terms.columns(SHARES)[chosen]
     prior = np.diag(np.arange(columns.shape[1]) >= terms.num_free).astype(float)
     return float(np.linalg.slogdet(columns.T @ columns + prior)[1])
+
+
+def test_so_many_seeds_tell_the_best_from_the_next_as_often_as_the_power_says() -> None:
+    """The plan is made with the true difference and noise; then as many seeds are trained."""
+    exact = pd.DataFrame([[0.3, -0.3], [-0.7, 0.1]], index=["best", "next"]) - [0.0, 0.1]  # 0.3 apart, noise 0.5
+    rng, told = np.random.default_rng(0), 0
+    for _ in range(300):
+        planned = seeds_to_tell(exact, level=0.95, power=0.8)
+        scores = table([0.3, 0.0], int(planned), rng, noise=0.5)
+        told += indistinguishable(scores) == ["net0"]
+    assert 0.75 < told / 300
+
+
+@given(races(), st.floats(0.5, 0.99), st.floats(0.5, 0.95))
+@QUICK
+def test_more_seeds_than_there_are_would_tell_what_is_not_told(
+    scores: pd.DataFrame, level: float, power: float
+) -> None:
+    scores = scores.dropna()  # all with the same seeds
+    if len(scores):
+        planned, alike = seeds_to_tell(scores, level, power), indistinguishable(scores, level)
+        if len(alike) == 1 or scores.shape[1] == 1:
+            assert math.isnan(planned)
+        else:
+            assert planned >= scores.shape[1]
+            assert planned <= seeds_to_tell(scores, level, (power + 1) / 2)
+
+
+def test_half_the_difference_takes_four_times_the_seeds() -> None:
+    noise = np.array([[1.0, -1, 0], [-1, 0, 1], [0, 1, -1]])
+    plans = [seeds_to_tell(pd.DataFrame(noise + [[lead], [0], [-5]])) for lead in (0.02, 0.01)]
+    assert plans[1] == pytest.approx(4 * plans[0], rel=1e-3)
+
+
+def test_equal_scores_take_seeds_without_end_and_one_seed_cannot_be_planned_from() -> None:
+    assert seeds_to_tell(pd.DataFrame([[0.5, 0.6], [0.6, 0.5]])) == math.inf
+    assert math.isnan(seeds_to_tell(pd.DataFrame([[0.5], [0.6]])))
+    assert math.isnan(seeds_to_tell(pd.DataFrame([[0.5, 0.6]])))
+
+
+def test_a_power_out_of_range_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"power must be between 0 and 1, got 1"):
+        seeds_to_tell(pd.DataFrame([[0.5, 0.6], [0.6, 0.5]]), power=1.0)
 
 
 @pytest.mark.parametrize("num", [5, 6])

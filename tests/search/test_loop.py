@@ -162,7 +162,7 @@ def test_a_failed_training_is_recorded_and_the_search_goes_on(tmp_path: Path) ->
 def test_when_every_training_fails_the_sentence_gives_the_first_reason(tmp_path: Path) -> None:
     with pytest.raises(
         StudyError,
-        match=r"^study mine: no network was scored; trial 0 failed: ZeroDivisionError: float division by zero$",
+        match=r"^study mine: nothing was scored; trial 0 failed: ZeroDivisionError: float division by zero$",
     ):
         search(tmp_path, FormulaExecutor(lambda job: 1.0 / 0.0), trials=3)
     assert (read_trials(tmp_path).state == "FAILED").sum() == 3

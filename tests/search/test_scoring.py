@@ -158,7 +158,7 @@ def test_limits_that_no_network_meets_together_end_with_the_nearest_one(
 ) -> None:
     monkeypatch.setattr(proposing, "_PATIENCE", 30)
     table = write_macro(tmp_path, first=3**8 - 20)
-    with pytest.raises(StudyError, match=r"no network was scored; all \d+ proposals were over a limit; the nearest"):
+    with pytest.raises(StudyError, match=r"nothing was scored; all \d+ proposals were over a limit; the nearest"):
         on_table(tmp_path, table, trials=2, budget=Budget(params=4e5), sampler="random")
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from scalesearch.arch import ArchSpec
 from scalesearch.data import DataConfig
-from scalesearch.measure.scores import Job, Score
+from scalesearch.measure.scores import Job, Score, score_job
 from scalesearch.measure.training import TrainConfig
 from scalesearch.study.executor import Event, Failed, LocalExecutor, Reached, Run, Scored, Stepped
 from tests.study import jobs
@@ -78,7 +78,7 @@ def test_steps_are_told_while_the_job_runs(start: Callable[..., LocalExecutor]) 
 
 
 def test_the_real_score_arrives_from_its_process(start: Callable[..., LocalExecutor], tmp_path: Path) -> None:
-    executor = LocalExecutor(1)
+    executor = LocalExecutor(1, score_job)
     executor.submit(0, replace(JOB, checkpoint=tmp_path / "net.safetensors"))
     events: list[Event] = []
     while not any(isinstance(event, (Scored, Failed)) for event in events):

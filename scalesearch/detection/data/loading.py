@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +29,22 @@ SURVEY_IMAGES = 200
 SURVEY_SIZE = 128
 
 
-def load_box_data(config: BoxDataConfig) -> BoxData:
+def load_box_data(config: BoxDataConfig, *, warns: bool = True) -> BoxData:
     """Open a data set, split it, and measure the mean and deviation of its training pictures.
 
-    What was left out, and a class that train has no box of, is warned about in the log.
+    Args:
+        config: Which data.
+        warns: Whether the log is told what was left out, and of a class that train has no box of.
 
     Raises:
         DataError: Data that are missing, unreadable or too few; see the format's own file.
     """
     opened = open_boxes(config)
     chosen = choose_pictures(opened, config)
-    _check_boxes(chosen["train"], opened.class_names)
-    _report_losses(opened)
+    missing = find_missing_classes(chosen["train"], opened.class_names)
+    if warns:
+        _report_losses(opened)
+        _report_missing(missing, opened.class_names)
     total = sum(len(source) for source in chosen.values())
     stored = {
         name: StoredSource(source, config.stored_size, config.memory_mib * 2**20 * len(source) // total)
@@ -121,14 +125,22 @@ def _limit(source: BoxSource, limit: int, seed: int) -> BoxSource:
     return BoxSubset(source, subsample(np.zeros(len(source), dtype=np.int64), limit, seed))
 
 
-def _check_boxes(train: BoxSource, class_names: tuple[str, ...]) -> None:
+def find_missing_classes(train: BoxSource, class_names: tuple[str, ...]) -> list[str]:
+    """Return the classes that train has no box of.
+
+    Raises:
+        DataError: It has none at all.
+    """
     counts = torch.zeros(len(class_names), dtype=torch.int64)
     for index in range(len(train)):
         truth = train.read_truth(index)
         counts += torch.bincount(truth.labels[~truth.is_crowd], minlength=len(class_names))
     if not counts.any():
         raise DataError(f"train: needs at least one box to train on, got none in {len(train)} pictures")
-    missing = [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+    return [name for name, count in zip(class_names, counts, strict=True) if count == 0]
+
+
+def _report_missing(missing: Sequence[str], class_names: Sequence[str]) -> None:
     if missing:
         _logger.warning("train has no box of %d of %d classes: %s", len(missing), len(class_names), ", ".join(missing))
 

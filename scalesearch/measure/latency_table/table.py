@@ -95,6 +95,10 @@ class LatencyTable:
             channels, size = stage.out_channels, out_size(size, stage.stride)
         return self.scale * (total + self._p50_ms(head_key(channels, arch.head_channels, size, activation)))
 
+    def identity(self) -> dict[str, Any]:
+        """Return under what it was measured, in plain values."""
+        return asdict(self.conditions)
+
     def _p50_ms(self, key: BlockKey) -> float:
         reading = self.readings.get(key)
         if reading is None:

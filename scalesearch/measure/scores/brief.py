@@ -22,7 +22,7 @@ class Watcher(Protocol):
         """Take note of the steps done and the steps in all."""
         ...
 
-    def reached(self, rung: int, steps: int, val_top1: float) -> bool:
+    def reached(self, rung: int, steps: int, worth: float) -> bool:
         """Take note of what was read at a rung, counted from 0, and say whether the training goes on."""
         ...
 
