@@ -64,6 +64,20 @@ class PredictConfig:
         if self.device != "auto":
             check_device(self.device)
 
+    def check_paths(self) -> None:
+        """Refuse an empty path; not at construction, for the help shows the defaults.
+
+        Raises:
+            ConfigError: The first key that names nothing.
+        """
+        for key, what in (
+            ("weights", "name the file of a trained detector"),
+            ("images", "name a picture or a folder of pictures"),
+            ("out", "name a folder to write to"),
+        ):
+            if not getattr(self, key):
+                raise ConfigError(f"{key} must {what}, got an empty text")
+
     @property
     def decoding(self) -> DecodingConfig:
         """What counts as a detection."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -182,11 +183,14 @@ def _running_mean(network: nn.Module, decay: float) -> AveragedModel | None:
     if decay == 0:
         return None
 
-    def blend(mean: Tensor, value: Tensor, num_averaged: Tensor | int) -> Tensor:
+    def blend(means: Any, values: Any, num_averaged: Tensor | int) -> None:  # noqa: ANN401 (lists of one type)
         warm = min(decay, (1 + int(num_averaged)) / (10 + int(num_averaged)))
-        return mean + (value - mean) * (1 - warm) if mean.is_floating_point() else value
+        if means[0].is_floating_point():
+            torch._foreach_lerp_(means, values, 1 - warm)  # all at once: one by one took 6 % of a detector's step
+        else:
+            torch._foreach_copy_(means, values)
 
-    return AveragedModel(network, avg_fn=blend, use_buffers=True)
+    return AveragedModel(network, multi_avg_fn=blend, use_buffers=True)
 
 
 def check_range(

@@ -57,9 +57,10 @@ def run_predict(config: PredictConfig, *, on_picture: OnPicture | None = None) -
         on_picture: Told of each picture that is done; ``StepsDisplay`` shows it.
 
     Raises:
-        ConfigError: The weights are no trained detector's, or ``out`` cannot be written.
+        ConfigError: A path is empty, the weights are no trained detector's, or ``out`` cannot be written.
         DataError: There is no picture, or none that can be read.
     """
+    config.check_paths()
     out = Path(config.out)
     trained = load_trained(config.weights)
     files = find_pictures(config.images, leave_out=out / DRAWN)

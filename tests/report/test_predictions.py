@@ -28,7 +28,7 @@ def pictures(tmp_path: Path) -> Path:
     return write_made(tmp_path / "in", ["a.png", "a.jpg", "sub/a.png", "sub/deep/a.png"])
 
 
-def new_config(weights: str, folder: Path, **changes: Any) -> PredictConfig:
+def new_config(weights: str, folder: Path, /, **changes: Any) -> PredictConfig:
     out = str(folder.parent / "out")
     return PredictConfig(**{"weights": weights, "images": str(folder), "out": out, "device": "cpu", **changes})
 
@@ -93,6 +93,23 @@ def test_weights_that_are_missing_are_refused_before_anything_is_made(weights: s
     with pytest.raises(ConfigError, match=r"^none\.safetensors: weights must be a file .*, got no file by that name$"):
         run_predict(new_config("none.safetensors", pictures))
     assert not (pictures.parent / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "wanted"),
+    [
+        ("weights", "the file of a trained detector"),
+        ("images", "a picture or a folder of pictures"),
+        ("out", "a folder to write to"),
+    ],
+)
+def test_a_path_that_is_not_given_is_refused(
+    weights: str, pictures: Path, monkeypatch: pytest.MonkeyPatch, key: str, wanted: str
+) -> None:
+    monkeypatch.chdir(pictures)  # an empty path must not mean this folder
+    with pytest.raises(ConfigError, match=f"^{key} must name {wanted}, got an empty text$"):
+        run_predict(new_config(weights, pictures, **{key: ""}))
+    assert not list(pictures.rglob("predictions.json"))
 
 
 def test_an_out_that_cannot_be_a_folder_is_refused(weights: str, pictures: Path) -> None:

@@ -193,15 +193,21 @@ def information(chosen: list[int]) -> float:
     return float(np.linalg.slogdet(columns.T @ columns + prior)[1])
 
 
-def test_so_many_seeds_tell_the_best_from_the_next_as_often_as_the_power_says() -> None:
-    """The plan is made with the true difference and noise; then as many seeds are trained."""
-    exact = pd.DataFrame([[0.3, -0.3], [-0.7, 0.1]], index=["best", "next"]) - [0.0, 0.1]  # 0.3 apart, noise 0.5
-    rng, told = np.random.default_rng(0), 0
-    for _ in range(300):
-        planned = seeds_to_tell(exact, level=0.95, power=0.8)
-        scores = table([0.3, 0.0], int(planned), rng, noise=0.5)
-        told += indistinguishable(scores) == ["net0"]
-    assert 0.75 < told / 300
+def exactly(truth: list[float], seeds: int) -> pd.DataFrame:
+    """Return scores that show the truth, and noise of just 1."""
+    noise = np.random.default_rng(0).standard_normal((len(truth), seeds))
+    noise -= noise.mean(axis=0) + noise.mean(axis=1, keepdims=True) - noise.mean()
+    noise /= np.sqrt(np.sum(noise**2) / ((len(truth) - 1) * (seeds - 1)))
+    return pd.DataFrame(np.array(truth)[:, None] + noise)
+
+
+def test_with_as_many_seeds_as_planned_the_best_is_told_from_the_next_as_often_as_the_power_says() -> None:
+    truth = [1.2, 0.0, -2.0, -2.0]
+    planned = seeds_to_tell(exactly(truth, 3), power=0.8)
+    assert 10 < planned < 30
+    rng = np.random.default_rng(0)
+    told = ["net1" not in indistinguishable(table(truth, int(planned), rng, noise=1.0)) for _ in range(200)]
+    assert 0.75 < np.mean(told) < 0.95
 
 
 @given(races(), st.floats(0.5, 0.99), st.floats(0.5, 0.95))
@@ -220,8 +226,7 @@ def test_more_seeds_than_there_are_would_tell_what_is_not_told(
 
 
 def test_half_the_difference_takes_four_times_the_seeds() -> None:
-    noise = np.array([[1.0, -1, 0], [-1, 0, 1], [0, 1, -1]])
-    plans = [seeds_to_tell(pd.DataFrame(noise + [[lead], [0], [-5]])) for lead in (0.02, 0.01)]
+    plans = [seeds_to_tell(exactly([lead, 0.0, -5.0], 3)) for lead in (0.02, 0.01)]
     assert plans[1] == pytest.approx(4 * plans[0], rel=1e-3)
 
 
