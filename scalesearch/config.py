@@ -31,7 +31,7 @@ from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
 from scalesearch.search.fidelity import FidelityConfig
 from scalesearch.study.folder import StudyFolder
-from scalesearch.study.settings import StudyConfig, check_at_least, check_device
+from scalesearch.study.settings import PartConfig, StudyConfig, check_at_least, check_device
 
 
 @dataclass(kw_only=True, slots=True)
@@ -114,6 +114,7 @@ _DETECTOR_VERBS = (*_DETECTOR_PARTS, "predict")
 
 _SHARED = tuple(item.name for item in fields(StudyConfig))
 _NEVER_SAVED = ("study", "results")
+_COMMON = tuple(item.name for item in fields(PartConfig) if item.name not in _NEVER_SAVED)
 
 
 def load_config(verb: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 (the verb's own dataclass)
@@ -283,13 +284,16 @@ def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
     sections = folder.read_config()
     if verb in sections:
         return {key: value for key, value in sections[verb].items() if key not in _NEVER_SAVED}
+    # where and on what a study runs; networks and detectors have data and trainings of their own kind
+    first: dict[str, Any] = next(iter(sections.values()), {})
+    common = {name: first[name] for name in _COMMON if name in first}
     if verb in _DETECTOR_PARTS:
-        return _begun_detector(verb, sections)
+        return common | _begun_detector(verb, sections)
     begun: dict[str, Any] = next((sections[part] for part in sections if part not in _DETECTOR_PARTS), {})
     # a family and the measure of fidelity train longer than the study's candidates were: their training is their own
     is_longer = verb in ("family", "fidelity", "scaling-curves")
     shared = [name for name in _SHARED if name not in _NEVER_SAVED and not (is_longer and name == "train")]
-    taken = {key: begun[key] for key in shared if key in begun}
+    taken = common | {key: begun[key] for key in shared if key in begun}
     if verb == "fidelity":
         searched = sections.get("search", {})
         renamed = {"space": "space", "image_size": "image_size", "budget": "budget", "train": "brief"}

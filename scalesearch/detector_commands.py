@@ -28,10 +28,10 @@ def detect(config: DetectConfig) -> None:
     columns = ["detector", "image_size", "params", "macs", "latency_ms", "val_ap", "val_ap_se", "val_ap50"]
     columns += ["val_ap50_se", "val_ap_small", "val_ap_medium", "val_ap_large", "test_ap", "num_seeds"]
     print_frame(result.table[columns].dropna(axis="columns", how="all"), f"Detectors, {config.seeds} seeds each")
-    best = result.table.sort_values("val_ap", na_position="first").iloc[-1]
+    best = result.table.set_index("arch_id").loc[result.best.arch_id]
     say(f"Highest mean AP {best.val_ap:.3f}, AP50 {best.val_ap50:.3f}: {result.best.blocks}")
     tables = (config.folder.table("detect"), config.folder.table("detect-classes"))
-    _conclude(config, result.checkpoint, *tables)
+    _conclude(config, result.checkpoint, config.chosen, *tables)
 
 
 def detect_scale(config: DetectScaleConfig) -> None:
@@ -42,7 +42,7 @@ def detect_scale(config: DetectScaleConfig) -> None:
         f" {result.cost.macs:,} macs, {result.cost.params:,} params, {result.num_scored} detectors scored"
     )
     say(f"  {result.best.blocks}")
-    _conclude(config, result.checkpoint)
+    _conclude(config, result.checkpoint, config.folder.detector)
 
 
 def predict(config: PredictConfig) -> None:
@@ -53,13 +53,11 @@ def predict(config: PredictConfig) -> None:
     say_written(*result.files)
 
 
-def _conclude(config: DetectorConfig, checkpoint: Path | None, *tables: Path) -> None:
+def _conclude(config: DetectorConfig, checkpoint: Path | None, *written: Path) -> None:
     """Draw the frontier, and the detections and misses of the chosen detector."""
-    pictures: list[Path] = []
-    if checkpoint is not None and checkpoint.exists():
-        pictures.append(_draw_gallery(config, checkpoint))
+    drawn = [] if checkpoint is None else [checkpoint, _draw_gallery(config, checkpoint)]
     report = write_report(config.folder, config.storage)
-    say_written(config.folder.detector, *filter(None, [checkpoint]), *tables, *pictures, *report.files)
+    say_written(*written, *drawn, *report.files)
 
 
 def _draw_gallery(config: DetectorConfig, checkpoint: Path) -> Path:

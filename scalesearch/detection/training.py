@@ -114,6 +114,8 @@ def fit_detector(
         if keep_on is not None and step in rungs and step < num_steps:
             with unmoved_generators(device):
                 goes_on = keep_on(step, optimisation.evaluated)
+            if config.frozen_backbone:
+                detector.backbone.eval()  # a reading puts back one mode for all
             if not goes_on:
                 break
     optimisation.settle()

@@ -65,6 +65,15 @@ def grow_weights(
     return tuple(_changed_blocks(from_arch, network))
 
 
+def can_grow(from_arch: ArchSpec, to_arch: ArchSpec) -> bool:
+    """Say whether ``to_arch`` is a larger sibling of ``from_arch``, which ``grow_weights`` takes, and not it itself."""
+    try:
+        _check_growth(from_arch, to_arch)
+    except ArchError:
+        return False
+    return from_arch != to_arch
+
+
 def _inherit(tensor: Tensor, old: Tensor) -> None:
     """Put the weights of a smaller layer at the leading channels, with zeros for inputs that it does not know."""
     if tensor.ndim > 1:

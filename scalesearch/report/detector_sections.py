@@ -62,7 +62,7 @@ def detector_sections(folder: StudyFolder) -> list[str]:
             "AP is COCO's, the mean over overlaps of 0.50 to 0.95, on the val split; means over seeds. Latency: a pass"
             " of one image on one thread, read while another training may have been running.",
             "### By class",
-            table_lines(_by_class(pd.read_csv(folder.table(f"{DETECT}-classes")))),
+            table_lines(_by_class(_read_classes(folder.table(f"{DETECT}-classes")))),
         ]
     if (folder.root / f"{GALLERY}.png").exists():
         sections += [
@@ -70,6 +70,13 @@ def detector_sections(folder: StudyFolder) -> list[str]:
             f"![The pictures of val with the most misses and false alarms, and others]({GALLERY}.png)",
         ]
     return sections
+
+
+def _read_classes(path: Path) -> pd.DataFrame:
+    """Read the table of classes, whose names are texts, be they ``01`` or ``NA``."""
+    numbers = ["val_ap", "val_ap_se"]
+    names = ["detector", "class"]
+    return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=dict.fromkeys(numbers, [""]))
 
 
 def _by_class(classes: pd.DataFrame) -> pd.DataFrame:
@@ -81,4 +88,4 @@ def _by_class(classes: pd.DataFrame) -> pd.DataFrame:
     table = classes.assign(cell=cells).pivot_table(
         index="detector", columns="class", values="cell", aggfunc="first", sort=False
     )
-    return table.reset_index()
+    return table.reset_index(allow_duplicates=True)  # a class may be called "detector"

@@ -10,7 +10,7 @@ import pandas as pd
 
 def table_lines(table: pd.DataFrame) -> str:
     """Return a table: numbers with four digits, large ones with separators, NaN as nothing."""
-    head = [" | ".join(map(str, table.columns)), " | ".join("---" for _ in table.columns)]
+    head = [" | ".join(map(_text, table.columns)), " | ".join("---" for _ in table.columns)]
     rows = [" | ".join(_cell(value) for value in row) for row in table.itertuples(index=False)]
     return "\n".join(f"| {row} |" for row in [*head, *rows])
 
@@ -24,4 +24,9 @@ def renamed(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else _text(value)
+
+
+def _text(value: object) -> str:
+    """Return a text as a cell holds it: in one line, and a bar as no border."""
+    return " ".join(str(value).split("\n")).replace("|", "\\|")

@@ -46,12 +46,15 @@ def write_report(folder: StudyFolder, storage: str | None = None, baseline: str 
     records = [record for record in records if record.part in (*SERIES_ORDER, CURVES, *DETECTOR_PARTS)]
     detectors = trials[trials.part.isin(DETECTOR_PARTS)]
     pictures = list(draw_detectors(folder, detectors)) if (detectors.state == "COMPLETE").any() else []
-    if pictures and not trials.part.isin((*SERIES_ORDER, CURVES)).any():
+    networks = trials[trials.part.isin((*SERIES_ORDER, CURVES))]
+    if pictures and not (networks.state == "COMPLETE").any():
         write_atomically(folder.readme, write_summary(folder, records, None, None))
         return Report((folder.table("trials"), *pictures, folder.readme), tuple(_detector_lines(detectors)))
     drawn = trials[trials.part.isin(SERIES_ORDER)]
     if drawn.empty:  # beside a family, its siblings' rivals would crowd the frontier, and they have their own picture
         drawn = trials[trials.part == CURVES]
+    if drawn.empty:  # nothing of theirs is complete either: refused with what became of them
+        drawn = detectors
     if baseline is not None:
         records.append(_baseline(folder, storage, baseline))
         drawn = pd.concat([drawn, records[-1].frame()], ignore_index=True)
@@ -106,8 +109,9 @@ def _budget_macs(folder: StudyFolder) -> float:
 
 
 def _detector_lines(detectors: pd.DataFrame) -> list[str]:
-    best = detectors.sort_values("val_ap").dropna(subset="val_ap").iloc[-1]
-    return [f"{len(detectors)} trainings of detectors, the best with an AP of {best.val_ap:.3f} on val: {best.blocks}"]
+    complete = detectors[detectors.state == "COMPLETE"].dropna(subset="val_ap").sort_values("val_ap")
+    best = complete.iloc[-1]
+    return [f"{len(complete)} trainings of detectors, the best with an AP of {best.val_ap:.3f} on val: {best.blocks}"]
 
 
 def _frontier_lines(info: FrontierInfo) -> list[str]:

@@ -18,8 +18,9 @@ from scalesearch.arch import ArchSpec, network_cost
 from scalesearch.arch.reading import read_rule, read_rule_base
 from scalesearch.arch.scaling import ScalingRule
 from scalesearch.data import ImageData
-from scalesearch.errors import StudyError
-from scalesearch.measure.scores import Job
+from scalesearch.errors import ConfigError, StudyError
+from scalesearch.measure.scores import Job, Sibling
+from scalesearch.nn.growing import can_grow
 from scalesearch.scaling.grid import read_base
 from scalesearch.scaling.latencies import read_latencies
 from scalesearch.scaling.limits import Limits, check_memory, largest_phi
@@ -31,6 +32,7 @@ from scalesearch.study.settings import StudyConfig, check_at_least
 from scalesearch.study.store import Record, write_trials
 
 _LARGEST = "largest_phi"
+_BASE_LABEL = "phi=0"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -46,6 +48,8 @@ class FamilyConfig(StudyConfig):
         budget: The most a member may take here; the largest phi that does is found, is the last member, and takes the
             place of larger ones.
         seeds: Trainings of each member.
+        inherit: Whether a member begins with the weights of the base that was trained with its seed, as far as it is
+            larger, in place of fresh ones; ``phi`` must have 0. Smaller members begin fresh.
     """
 
     base: str | None = None
@@ -54,11 +58,14 @@ class FamilyConfig(StudyConfig):
     rivals: bool = False
     budget: Limits = field(default_factory=Limits)
     seeds: int = 3
+    inherit: bool = False
 
     def __post_init__(self) -> None:
         StudyConfig.__post_init__(self)
         check_at_least("seeds", self.seeds, 1)
-        read_phis(self.phi)
+        phis = read_phis(self.phi)
+        if self.inherit and 0 not in phis:
+            raise ConfigError(f"phi must have 0, the base, with inherit=true, got {self.phi!r}")
 
     def read_base(self) -> ArchSpec:
         """Return the base named, or that of the rule named, or the study's own.
@@ -125,7 +132,10 @@ def run_members(config: FamilyConfig, part: str, *, reads_test: bool) -> FamilyR
         for member in members:
             _check_memory(config, member, data.num_classes)
         config.save(part)
-        entries = _entries(config, members, part, reads_test=reads_test)
+        if config.inherit:  # first, for the others begin with its weights
+            bases = [member for member in members if member.arch == base]
+            Roster(record, _entries(config, base, bases, part, reads_test=reads_test)).run(config.executor())
+        entries = _entries(config, base, members, part, reads_test=reads_test)
         trials = Roster(record, entries).run(config.executor())
         table = summarise_members(base, members, trials, data.num_classes)
         if table.val_top1.isna().all():
@@ -237,6 +247,7 @@ def _open_record(config: FamilyConfig, part: str, base: ArchSpec, rule: ScalingR
             "base": base.to_dict(),
             "factors": asdict(rule.factors),
             "rounding": rule.rounding,
+            **({"inherit": True} if config.inherit else {}),
             **config.identity(data),
         },
     )
@@ -268,7 +279,9 @@ def _check_memory(config: FamilyConfig, member: Member, num_classes: int) -> Non
     )
 
 
-def _entries(config: FamilyConfig, members: Sequence[Member], part: str, *, reads_test: bool) -> list[Entry]:
+def _entries(
+    config: FamilyConfig, base: ArchSpec, members: Sequence[Member], part: str, *, reads_test: bool
+) -> list[Entry]:
     return [
         Entry(
             job=Job(
@@ -278,8 +291,9 @@ def _entries(config: FamilyConfig, members: Sequence[Member], part: str, *, read
                 train=config.train,
                 cache=config.folder.cache,
                 device=config.torch_device,
-                checkpoint=_checkpoint(config, member, part) if reads_test and index == 0 else None,
+                checkpoint=_checkpoint_to_keep(config, base, member, part, index, reads_test=reads_test),
                 reads_test=reads_test,
+                sibling=_sibling(config, base, member, part, index),
             ),
             cost=member.cost,
             label=member.label,
@@ -290,6 +304,22 @@ def _entries(config: FamilyConfig, members: Sequence[Member], part: str, *, read
     ]
 
 
-def _checkpoint(config: FamilyConfig, member: Member, part: str) -> Path:
-    name = member.label.replace("=", "").replace(" ", "-")
+def _checkpoint_to_keep(
+    config: FamilyConfig, base: ArchSpec, member: Member, part: str, index: int, *, reads_test: bool
+) -> Path | None:
+    """Return where a training's weights go: the first seed's to be taken away, every base's that others begin with."""
+    if config.inherit and member.arch == base:
+        return _checkpoint(config, _BASE_LABEL, part, index)
+    return _checkpoint(config, member.label, part, index) if reads_test and index == 0 else None
+
+
+def _sibling(config: FamilyConfig, base: ArchSpec, member: Member, part: str, index: int) -> Sibling | None:
+    if not config.inherit or not can_grow(base, member.arch):
+        return None
+    return Sibling(base, _checkpoint(config, _BASE_LABEL, part, index))
+
+
+def _checkpoint(config: FamilyConfig, label: str, part: str, index: int) -> Path:
+    """Return the file of a training's weights; the first seed's are the ones to take away, and named shorter."""
+    name = label.replace("=", "").replace(" ", "-") + (f"-seed{config.seed + index}" if index else "")
     return config.folder.checkpoints / f"{part}-{name}.safetensors"

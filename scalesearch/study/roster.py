@@ -59,12 +59,13 @@ class Roster:
 
     def _jobs(self) -> Iterator[tuple[Trial, CandidateJob, str]]:
         for unfinished in self._record.unfinished():
-            trial, entry = self._record.take_up(unfinished), self._entries.get(_key(unfinished))
-            if entry is None:
-                self._record.fail(trial, "the driver was ended before the trial began")
-            else:
+            entry = self._entries.get(_key(unfinished))
+            if entry is not None:
                 self._pending.remove(entry)
-                yield self._describe(trial, entry), entry.job, entry.label
+                yield self._describe(self._record.take_up(unfinished), entry), entry.job, entry.label
+            elif "arch_id" not in unfinished.user_attrs:
+                self._record.fail(self._record.take_up(unfinished), "the driver was ended before the trial began")
+            # another one is of a list with other entries, and waits for it: failed, it would never be trained
         while self._pending:
             entry = self._pending.pop(0)
             yield self._ask(entry), entry.job, entry.label

@@ -1,4 +1,4 @@
-"""What the trainings of a grid say: the surface's choice, the best measured candidate, and what cannot be told apart."""
+"""What the trainings of a grid say: the surface's choice, the best measured candidate, and what is not told apart."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ BASE = ArchSpec.from_blocks(
     stem_stride=1,
 )
 STEP = 0.1
-GRID = scaling_grid(BASE, step=STEP, tolerance=0.2, num_classes=10).candidates
+GRID = scaling_grid(BASE, step=STEP, tolerance=0.1, num_classes=10).candidates
 FEATURES = at_equal_cost(cost_doublings(BASE, [each.factors for each in GRID], num_classes=10), 2.0)
 TOP = np.array([0.5, 0.25, 0.25])  # doublings where the made-up accuracy is highest
 HILL = 0.6 - 0.1 * np.sum((FEATURES - TOP) ** 2, axis=1)
-QUICK = settings(max_examples=20, deadline=None)
+QUICK = settings(max_examples=8, deadline=None)
 
 
 def trainings(truth: Any, seeds: int, noise: float = 0.0, number: int = 0) -> pd.DataFrame:
@@ -74,7 +74,7 @@ def test_without_noise_the_choice_is_the_maximum_and_the_best_measured_one() -> 
 def test_the_surface_is_not_misled_by_one_lucky_candidate() -> None:
     lucky = int(np.sum((FEATURES - TOP) ** 2, axis=1).argmax())
     trials = trainings(HILL, 3, noise=0.003)
-    trials.loc[trials.arch_id == GRID[lucky].arch.arch_id, "val_top1"] += 0.07
+    trials.loc[trials.arch_id == GRID[lucky].arch.arch_id, "val_top1"] += 0.02 + HILL.max() - HILL[lucky]
     evidence = evidence_of(trials)
     assert evidence.best_measured == GRID[lucky]
     assert evidence.chosen != GRID[lucky]
@@ -150,7 +150,7 @@ def test_of_one_seed_nothing_is_told_apart_by_means_and_no_error_is_known() -> N
     assert 0 < evidence.num_in_region < len(GRID)
 
 
-@pytest.mark.parametrize("num", [1, 2, 3])
+@pytest.mark.parametrize("num", [1, 2])
 def test_with_too_few_candidates_for_a_surface_the_best_mean_is_chosen(num: int) -> None:
     few = GRID[:: len(GRID) // num][:num]
     evidence = evidence_of(trainings(HILL, 1, 0.01), few)
@@ -172,9 +172,8 @@ def test_by_mean_the_surface_is_said_but_not_followed() -> None:
 def test_the_surface_is_read_at_the_targets_cost() -> None:
     """More compute pays here and nothing else does: no candidate may win by overshooting the target."""
     ratios = np.array([each.realised_ratio for each in GRID])
-    table = evidence_of(trainings(0.5 + 0.1 * np.log2(ratios), 2)).table
-    assert np.ptp(table.val_top1) > 0.03
-    assert np.ptp(table.surface_top1) < 0.01
+    table = evidence_of(trainings(0.5 + 0.2 * np.log2(ratios), 2)).table
+    assert np.ptp(table.surface_top1) < np.ptp(table.val_top1) / 8  # not 0: doublings do not quite add up
 
 
 def test_a_candidate_without_a_training_comes_last_and_has_the_surfaces_word_alone() -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from scalesearch.arch import ArchSpec, ScalingFactors, network_cost, scale_arch
 from scalesearch.errors import ConfigError, StudyError
-from scalesearch.measure.scores import Score
+from scalesearch.measure.scores import Score, Sibling
 from scalesearch.scaling import FamilyConfig, run_family
 from scalesearch.scaling.family import FamilyResult
 from scalesearch.scaling.limits import Limits
@@ -52,6 +52,7 @@ class FormulaFamily(FamilyConfig):
 
 
 def family(folder: Path, executor: FormulaExecutor | None = None, **changes: Any) -> FamilyResult:
+    folder.mkdir(parents=True, exist_ok=True)
     BASE.save(folder / "base.yaml")
     keys = {"base": str(folder / "base.yaml"), "factors": "1.2,1.1,1.15", "phi": [0.0, 1.0, 2.0], "seeds": 2}
     config = FormulaFamily(**settings(folder, **{**keys, **changes}))
@@ -218,3 +219,38 @@ def test_when_every_training_fails_there_is_no_family(tmp_path: Path) -> None:
 def test_a_key_outside_its_range_is_refused_by_its_name(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ConfigError, match=f"^{sentence}$"):
         FamilyConfig(**changes)
+
+
+def test_with_inherit_every_larger_member_begins_with_the_base_of_its_seed(tmp_path: Path) -> None:
+    executor = TestReader(num_workers=2)
+    family(tmp_path, executor, inherit=True, phi=[0.0, 1.0, -1.0])
+    jobs = [job for _, job in executor.submitted]
+    assert [job.arch for job in jobs[:2]] == [BASE, BASE]  # both seeds, before all others
+    for job in jobs[:2]:
+        assert job.sibling is None
+    smaller, larger = scale_arch(BASE, FACTORS, -1), [job for job in jobs if job.arch == scale_arch(BASE, FACTORS, 1)]
+    assert [job.seed for job in larger] == [0, 1]
+    bases = {job.seed: job.checkpoint for job in jobs[:2]}
+    assert all(job.sibling == Sibling(BASE, bases[job.seed]) for job in larger)
+    assert all(job.sibling is None for job in jobs if job.arch == smaller)
+
+
+def test_a_family_that_inherits_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    whole = family(tmp_path / "whole", TestReader(num_workers=2), inherit=True).table.drop(columns="latency_ms")
+    with pytest.raises(KeyboardInterrupt):
+        family(tmp_path / "cut", TestReader(num_workers=2, last=3), inherit=True)
+    again = TestReader(num_workers=2)
+    table = family(tmp_path / "cut", again, inherit=True).table
+    pd.testing.assert_frame_equal(table.drop(columns="latency_ms"), whole)
+    assert len(again.submitted) == 3
+
+
+def test_a_family_cannot_change_how_its_members_begin(tmp_path: Path) -> None:
+    family(tmp_path, seeds=1)
+    with pytest.raises(StudyError, match=r"^study mine, part family, was begun with inherit null, got true"):
+        family(tmp_path, seeds=1, inherit=True)
+
+
+def test_inherit_needs_the_base_in_the_family(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^phi must have 0, the base, with inherit=true, got \[1\.0\]$"):
+        family(tmp_path, inherit=True, phi=[1.0])

@@ -27,6 +27,7 @@ VERDICT = Verdict(
     num_candidates=12,
     num_untold=4,
     surface=SURFACE,
+    seeds_to_tell=9.0,
 )
 
 
@@ -37,8 +38,13 @@ def write(path: Path, evidence: object) -> Path:
 
 @pytest.mark.parametrize(
     "verdict",
-    [VERDICT, replace(VERDICT, surface=None), replace(VERDICT, surface=replace(SURFACE, peak=None))],
-    ids=["whole", "without a surface", "without a peak"],
+    [
+        VERDICT,
+        replace(VERDICT, surface=None),
+        replace(VERDICT, surface=replace(SURFACE, peak=None)),
+        replace(VERDICT, seeds_to_tell=math.inf),
+    ],
+    ids=["whole", "without a surface", "without a peak", "of equals"],
 )
 def test_a_file_gives_back_the_verdict_that_was_written(tmp_path: Path, verdict: Verdict) -> None:
     assert Verdict.load(write(tmp_path / "factors.yaml", verdict.to_dict())) == verdict
@@ -71,13 +77,37 @@ def test_a_rule_file_that_cannot_be_parsed_is_one_sentence(tmp_path: Path) -> No
 
 
 def test_the_sentences_name_the_choice_the_luckiest_and_what_cannot_be_told_apart() -> None:
-    choice, measured, region, peak = VERDICT.sentences()
+    choice, measured, seeds, region, peak = VERDICT.sentences()
     assert "alpha 1.2, beta 1.1, gamma 1.15 (product 1.92, 2.57 times the macs)" in choice
     assert "alpha 1, beta 1.4, gamma 1, 0.8120 over 3 seeds" in measured
     assert "4 of 12 candidates cannot be told apart" in measured
+    assert "tell it from the next best" in seeds
     assert "5 of 12 cannot be told apart from its maximum" in region
     assert "alpha 1.20 (1.10 to 1.30), beta 1.10 (1.00 to 1.20), gamma 1.17 (1.10 to 1.25)" in peak
     assert "2 times the macs" in peak
+
+
+@pytest.mark.parametrize(
+    ("num_seeds", "said"),
+    [(9.0, "about 9 seeds"), (100.0, "about 100 seeds"), (101.0, "more than 100"), (math.inf, "more than 100")],
+)
+def test_a_sentence_says_how_many_seeds_would_tell_the_best_from_the_next(num_seeds: float, said: str) -> None:
+    _, _, seeds, *_ = replace(VERDICT, seeds_to_tell=num_seeds).sentences()
+    assert said in seeds
+
+
+def test_nothing_is_said_of_more_seeds_where_those_there_are_tell() -> None:
+    told = replace(VERDICT, seeds_to_tell=math.nan).sentences()
+    assert not [sentence for sentence in told if "next best" in sentence]
+    assert len(told) == len(VERDICT.sentences()) - 1
+
+
+def test_a_file_from_before_seeds_were_counted_is_read(tmp_path: Path) -> None:
+    evidence = VERDICT.to_dict()
+    del evidence["seeds_to_tell"]
+    loaded = Verdict.load(write(tmp_path / "factors.yaml", evidence))
+    assert loaded is not None
+    assert loaded.sentences() == replace(VERDICT, seeds_to_tell=math.nan).sentences()
 
 
 def test_the_sentences_say_what_is_missing() -> None:

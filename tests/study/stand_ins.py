@@ -11,9 +11,10 @@ from sqlalchemy import Engine, event
 
 from scalesearch.arch import ArchSpec, network_cost
 from scalesearch.data import DataConfig
-from scalesearch.measure.scores import Job, Score
+from scalesearch.measure.scores import Job
 from scalesearch.measure.training import TrainConfig
 from scalesearch.study.executor import Event, Failed, Reached, Scored, Stepped
+from scalesearch.study.jobs import CandidateScore
 from tests.study.jobs import new_score
 
 TINY_DATA = DataConfig(patches_per_class=2, eval_patches_per_class=1, stored_size=16)
@@ -57,15 +58,6 @@ def num_steps(job: Job) -> int:
     return job.train.steps
 
 
-def _score(running: _Running, val_top1: float) -> Score:
-    job = running.job
-    if job.checkpoint is not None and not running.stopped:
-        job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        job.checkpoint.write_text(job.arch.arch_id, encoding="ascii")
-    latency_ms = network_cost(job.arch).macs / 1e6
-    return new_score(val_top1, latency_ms=latency_ms, steps=running.steps, stopped=running.stopped)
-
-
 class FormulaExecutor:
     """At each ``wait`` the oldest job reaches its next rung, where it has one, or ends.
 
@@ -106,7 +98,15 @@ class FormulaExecutor:
         if running.is_at_a_rung:
             self._running[key] = running  # behind the others, as if they ran side by side
             return [Reached(key, running.rung, running.steps, val_top1)]
-        return [Stepped(key, running.steps, num_steps(running.job)), Scored(key, _score(running, val_top1))]
+        if running.job.checkpoint is not None and not running.stopped:
+            running.job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            running.job.checkpoint.write_text(running.job.arch.arch_id, encoding="ascii")
+        score = self.score(running.job, val_top1, steps=running.steps, stopped=running.stopped)
+        return [Stepped(key, running.steps, num_steps(running.job)), Scored(key, score)]
+
+    def score(self, job: Any, value: float, **facts: Any) -> CandidateScore:
+        """Return a score of a network; an executor of other candidates returns theirs."""
+        return new_score(value, latency_ms=network_cost(job.arch).macs / 1e6, **facts)
 
     def answer(self, key: int, goes_on: bool) -> None:
         running = self._running[key]

@@ -77,6 +77,20 @@ def test_what_a_stopped_driver_left_running_is_taken_up_and_nothing_is_repeated(
     assert len(again.submitted) == 4
 
 
+def test_what_was_left_running_of_another_list_waits_for_it(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Roster(open_record(tmp_path), entries(1)).run(FormulaExecutor(last=1))
+    others = [entry for entry in entries(1) if entry.label == "width 24"]
+    assert Roster(open_record(tmp_path), others).run(FormulaExecutor()).state.tolist() == [
+        "COMPLETE",
+        "RUNNING",
+        "COMPLETE",
+    ]
+    again = FormulaExecutor()
+    assert Roster(open_record(tmp_path), entries(1)).run(again).state.tolist() == ["COMPLETE"] * 3
+    assert [key for key, _ in again.submitted] == [1]
+
+
 def test_a_trial_that_was_asked_for_but_never_described_is_a_failure_and_its_entry_is_trained(tmp_path: Path) -> None:
     record = open_record(tmp_path)
     record.study.ask()  # as a driver that is killed between two lines leaves it

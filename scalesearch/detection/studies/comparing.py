@@ -75,6 +75,11 @@ class DetectConfig(DetectorConfig):
             )
 
     @property
+    def chosen(self) -> Path:
+        """Where the best detector is written."""
+        return self.folder.root / f"{PART}.yaml"
+
+    @property
     def phis(self) -> list[float]:
         """The compound exponents."""
         return read_phis(self.phi)
@@ -89,7 +94,10 @@ class DetectConfig(DetectorConfig):
         given: dict[str, Any] = {name: getattr(self, name) for name in sizes if getattr(self, name) is not None}
         base = replace(self.read_base(num_classes), **given)
         rule = None if self.factors is None else read_rule(self.factors)
-        return list({each.spec.arch_id: each for each in self._variants(base, rule)}.values())
+        planned: dict[str, Planned] = {}
+        for each in self._variants(base, rule):
+            planned.setdefault(each.spec.arch_id, each)
+        return list(planned.values())
 
     def _variants(self, base: DetectorSpec, rule: ScalingRule | None) -> Iterator[Planned]:
         necks, fusions = _listed(self.neck) or [base.neck], _listed(self.fusion) or [base.fusion]
@@ -119,20 +127,21 @@ class DetectResult:
         table: A row a detector, in the order of the plan.
         classes: A row a detector and class.
         best: The detector with the highest mean AP on val.
-        checkpoint: Its weights, of the first seed.
+        checkpoint: Its weights, of the first seed; None where that training failed.
     """
 
     table: pd.DataFrame
     classes: pd.DataFrame
     best: DetectorSpec
-    checkpoint: Path
+    checkpoint: Path | None
 
 
 def run_detect(config: DetectConfig) -> DetectResult:
     """Train every detector with each seed and score it; go on where it stopped.
 
-    Writes the record, ``config.yaml``, ``detect.csv``, ``detect-classes.csv``, ``trials.csv``, ``detector.yaml`` (the
-    best one) and the checkpoints of the first seed into the study's folder.
+    Writes the record, ``config.yaml``, ``detect.csv``, ``detect-classes.csv``, ``trials.csv``, ``detect.yaml`` (the
+    best one) and the checkpoints of the first seed into the study's folder. What ``detect-scale`` chose,
+    ``detector.yaml``, stays as it is: it may be what this was begun with.
 
     Raises:
         ScalesearchError: The data or a key cannot be used, or the part was begun with something else.
@@ -149,7 +158,7 @@ def run_detect(config: DetectConfig) -> DetectResult:
             PART,
             directions=["maximize"],
             metric_names=["val_ap"],
-            identity=config.identity(data),
+            identity={**config.identity(data), **({"reads_test": True} if config.reads_test else {})},
         )
         config.save(PART)
         trials = Roster(record, _entries(config, plan)).run(config.executor())
@@ -161,8 +170,9 @@ def run_detect(config: DetectConfig) -> DetectResult:
         write_atomically(config.folder.table(PART), table.to_csv(index=False))
         write_atomically(config.folder.table(f"{PART}-classes"), classes.to_csv(index=False))
         best = plan[int(table.val_ap.to_numpy(dtype=float, na_value=-1.0).argmax())]
-        save_detector(best.spec, config.folder.detector)
-        return DetectResult(table, classes, best.spec, _checkpoint(config, best))
+        save_detector(best.spec, config.chosen)
+        checkpoint = _checkpoint(config, best)
+        return DetectResult(table, classes, best.spec, checkpoint if checkpoint.exists() else None)
 
 
 def summarise_detectors(plan: Sequence[Planned], trials: pd.DataFrame) -> pd.DataFrame:
@@ -224,5 +234,6 @@ def _entries(config: DetectConfig, plan: Sequence[Planned]) -> list[Entry]:
 
 
 def _checkpoint(config: DetectConfig, planned: Planned) -> Path:
-    name = planned.label.replace("=", "").replace(" ", "-")
-    return config.folder.checkpoints / f"{PART}-{name}-{planned.spec.arch_id}.safetensors"
+    """Return the file of a detector's weights; its name is the same whatever else is trained beside it."""
+    spec = planned.spec
+    return config.folder.checkpoints / f"{PART}-{spec.neck}-{spec.fusion}-{spec.arch_id}.safetensors"

@@ -15,7 +15,7 @@ from scalesearch.detection.reading import read_detector
 from scalesearch.detection.spec import DetectorSpec
 from scalesearch.detection.studies.job import DetectorJob, PretrainedConfig, score_detector
 from scalesearch.detection.training import DetectorTrainConfig
-from scalesearch.errors import ConfigError
+from scalesearch.errors import ConfigError, DataError
 from scalesearch.study.executor import Executor, LocalExecutor
 from scalesearch.study.settings import PartConfig
 
@@ -67,8 +67,15 @@ class DetectorConfig(PartConfig):
         return replace(read_detector(self.detector), num_classes=num_classes, **changes)
 
     def load_data(self) -> BoxData:
-        """Open the data and say what of them cannot be used."""
-        return load_box_data(self.data)
+        """Open the data and say what of them cannot be used.
+
+        Raises:
+            DataError: They are missing, unreadable or too few, or val has no box to score by.
+        """
+        data = load_box_data(self.data)
+        if not any((~data.val.read_truth(index).is_crowd).any() for index in range(len(data.val))):
+            raise DataError(f"val: needs at least one box to score by, got none in {len(data.val)} pictures")
+        return data
 
     def executor(self) -> Executor:
         """Return what runs the candidates."""

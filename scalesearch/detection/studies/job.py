@@ -127,6 +127,7 @@ def score_detector(job: DetectorJob, watcher: Watcher | None = None) -> Detector
     data = load_box_data(job.data, warns=False)
     torch.manual_seed(job.seed)
     detector = _build(job)
+    torch.manual_seed(job.seed)  # the same pictures in the same order, whatever a detector's weights have drawn
     ladder = None if watcher is None else _Ladder(job, data, watcher)
     fitted = fit_detector(
         detector, data, job.train, device=job.device, on_step=watcher, rungs=job.rungs, keep_on=ladder

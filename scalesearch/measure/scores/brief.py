@@ -6,13 +6,18 @@ import time
 from typing import Protocol
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 
 from scalesearch.data import Split, load_data
-from scalesearch.measure.scores.job import Job, Score
+from scalesearch.errors import ConfigError
+from scalesearch.measure.scores.job import Job, Score, Sibling
 from scalesearch.measure.scores.reading import as_accuracy, read_accuracy, read_latency, save_weights
 from scalesearch.measure.training import EvalInfo, evaluate, fit
 from scalesearch.nn import build_network
+from scalesearch.nn.growing import grow_weights
+from scalesearch.nn.network import Network
 
 
 class Watcher(Protocol):
@@ -35,10 +40,15 @@ def brief_score(job: Job, watcher: Watcher | None = None) -> Score:
 
     Raises:
         DivergenceError: The loss is not finite.
+        ArchError: The sibling is no smaller one of the network.
+        ConfigError: Its weights cannot be read.
     """
     data = load_data(job.data, job.cache)
     torch.manual_seed(job.seed)
     network = build_network(job.arch, data.num_classes, dropout=job.train.dropout, drop_path=job.train.drop_path)
+    if job.sibling is not None:
+        _inherit(network, job, job.sibling)
+    torch.manual_seed(job.seed)  # the same images in the same order, whatever a network's weights have drawn
     size, device = job.arch.image_size, job.device
     ladder = None if watcher is None else _Ladder(job, data.val, watcher)
     fitted = fit(
@@ -59,6 +69,14 @@ def brief_score(job: Job, watcher: Watcher | None = None) -> Score:
         steps=fitted.steps,
         stopped=stopped is not None,
     )
+
+
+def _inherit(network: Network, job: Job, sibling: Sibling) -> None:
+    try:
+        weights = load_file(sibling.checkpoint)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"{sibling.checkpoint}: the sibling's weights cannot be read ({error})") from None
+    grow_weights(weights, sibling.arch, network, job.arch)
 
 
 class _Ladder:

@@ -17,6 +17,19 @@ from scalesearch.measure.training import TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
+class Sibling:
+    """A trained smaller network whose weights another one begins with.
+
+    Attributes:
+        arch: It.
+        checkpoint: Its weights, of the same seed.
+    """
+
+    arch: ArchSpec
+    checkpoint: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One training and its evaluation.
 
@@ -32,6 +45,7 @@ class Job:
         reads_test: Whether the test split is scored as well: for final networks alone, never in a search.
         latency_batch_size: Images a pass, for the latency that is read with the score.
         rungs: Steps at which the training is read on the search-val split and may be stopped.
+        sibling: Whose weights it begins with; None draws fresh ones.
     """
 
     arch: ArchSpec
@@ -45,6 +59,7 @@ class Job:
     reads_test: bool = False
     latency_batch_size: int = 1
     rungs: tuple[int, ...] = ()
+    sibling: Sibling | None = None
 
 
 @dataclass(frozen=True, slots=True)

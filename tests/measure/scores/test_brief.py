@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_model
+from safetensors.torch import load_file, load_model
 
 from scalesearch.arch import ArchSpec
 from scalesearch.data import DataConfig, load_data
-from scalesearch.errors import DivergenceError
-from scalesearch.measure.scores import Job, Score, brief_score
+from scalesearch.errors import ConfigError, DivergenceError
+from scalesearch.measure.optimisation import Optimisation
+from scalesearch.measure.scores import Job, Score, Sibling, brief_score
 from scalesearch.measure.training import TrainConfig, evaluate
 from scalesearch.nn import build_network
 
@@ -136,3 +137,45 @@ def test_a_candidate_that_is_stopped_has_what_it_read_there_and_no_checkpoint(tm
 
 def test_without_anybody_to_ask_the_rungs_are_passed(score: Score) -> None:
     assert brief_score(replace(JOB, rungs=(1, 3))).val_loss == score.val_loss
+
+
+class Spy:
+    """Notes the generator at every step of a training: equal ones have drawn the same images."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seen: list[torch.Tensor] = []
+        step = Optimisation.step
+
+        def note(optimisation: Optimisation, loss: torch.Tensor) -> float:
+            self.seen.append(torch.get_rng_state())
+            return step(optimisation, loss)
+
+        monkeypatch.setattr(Optimisation, "step", note)
+
+
+def test_candidates_of_one_seed_see_the_same_images_in_the_same_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    spy = Spy(monkeypatch)
+    plain = replace(JOB, train=TrainConfig(steps=4, batch_size=22))
+    other = ArchSpec.from_blocks(["ds_r1_k3_s2_c16"], stem_channels=16, head_channels=32, image_size=16, stem_stride=1)
+    brief_score(plain)
+    brief_score(replace(plain, arch=other))
+    assert all(torch.equal(one, two) for one, two in zip(spy.seen[:4], spy.seen[4:], strict=True))
+
+
+def test_a_larger_network_begins_with_its_siblings_weights(checkpoint: Path, score: Score, tmp_path: Path) -> None:
+    larger = ArchSpec.from_blocks(
+        ["ds_r1_k3_s2_c8", "ir_r2_k3_s1_e2_c8_se0.25"], stem_channels=8, head_channels=16, image_size=16, stem_stride=1
+    )
+    barely = TrainConfig(steps=1, batch_size=22, learning_rate=1e-12)
+    path = tmp_path / "larger.safetensors"
+    brief_score(replace(JOB, arch=larger, train=barely, sibling=Sibling(ARCH, checkpoint), checkpoint=path))
+    begun, sibling = load_file(path), load_file(checkpoint)
+    for name in ("conv_stem.weight", "blocks.1.0.conv_pw.weight", "classifier.weight"):
+        torch.testing.assert_close(begun[name], sibling[name])
+    assert begun["blocks.1.1.bn3.weight"].abs().max() < 1e-9  # the block that is more adds nothing yet
+
+
+def test_a_siblings_weights_that_are_gone_are_said(tmp_path: Path) -> None:
+    gone = Sibling(ARCH, tmp_path / "gone.safetensors")
+    with pytest.raises(ConfigError, match=r"gone\.safetensors: the sibling's weights cannot be read"):
+        brief_score(replace(JOB, sibling=gone))
