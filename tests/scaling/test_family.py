@@ -223,16 +223,16 @@ def test_a_key_outside_its_range_is_refused_by_its_name(changes: dict[str, Any],
 
 def test_with_inherit_every_larger_member_begins_with_the_base_of_its_seed(tmp_path: Path) -> None:
     executor = TestReader(num_workers=2)
-    family(tmp_path, executor, inherit=True, phi=[0.0, 1.0, -1.0])
+    family(tmp_path, executor, inherit=True, phi=[0.0, 1.0, -3.0])
     jobs = [job for _, job in executor.submitted]
     assert [job.arch for job in jobs[:2]] == [BASE, BASE]  # both seeds, before all others
     for job in jobs[:2]:
         assert job.sibling is None
-    smaller, larger = scale_arch(BASE, FACTORS, -1), [job for job in jobs if job.arch == scale_arch(BASE, FACTORS, 1)]
+    narrower, larger = scale_arch(BASE, FACTORS, -3), [job for job in jobs if job.arch == scale_arch(BASE, FACTORS, 1)]
     assert [job.seed for job in larger] == [0, 1]
     bases = {job.seed: job.checkpoint for job in jobs[:2]}
     assert all(job.sibling == Sibling(BASE, bases[job.seed]) for job in larger)
-    assert all(job.sibling is None for job in jobs if job.arch == smaller)
+    assert [job.sibling for job in jobs if job.arch == narrower] == [None, None]
 
 
 def test_a_family_that_inherits_goes_on_where_it_stopped(tmp_path: Path) -> None:
