@@ -20,6 +20,7 @@ import argparse
 import statistics
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,10 +37,12 @@ from scalesearch.detection.matching import match_anchors
 from scalesearch.detection.training import DetectorTrainConfig
 from scalesearch.measure.optimisation import build_optimizer
 
-try:
-    import effdet
-except ImportError:
-    sys.exit("effdet is what this benchmark compares with: install it by pip install 'scalesearch[dev]'")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    try:
+        import effdet
+    except ImportError:
+        sys.exit("effdet is what this benchmark compares with: install it by pip install 'scalesearch[dev]'")
 
 OURS = "scalesearch"
 SPEC = published_detector("efficientdet-d0")
@@ -161,8 +164,7 @@ def our_step(detector: Detector, images: Tensor, batch: Batch) -> Task:
     detector.train()
 
     def step() -> float:
-        loss = our_loss(detector, images, anchors, batch)
-        return minimise(loss, optimizer)
+        return minimise(our_loss(detector, images, anchors, batch), optimizer)
 
     return step
 

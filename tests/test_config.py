@@ -13,10 +13,12 @@ import yaml
 from scalesearch.config import (
     PARTS,
     SCHEMAS,
+    conf_of,
     describe_keys,
     load_config,
     load_run_config,
 )
+from scalesearch.detection.reading import DETECTORS
 from scalesearch.errors import ConfigError, ScalesearchError, StudyError
 from scalesearch.measure.scores.config import METHODS
 from scalesearch.paths import CONF
@@ -30,6 +32,8 @@ DATA = {
     "patches": [],
     "torchvision": ["data.name=CIFAR10"],
 }
+BOXES = {"coco": ["data.root=pictures"], "made": [], "voc": ["data.root=pictures"]}
+DETECTOR_PARTS = ("detect", "detect-scale")
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +49,11 @@ def test_every_yaml_is_a_verb_or_a_choice_that_a_test_composes() -> None:
         *(f"score/{name}" for name in METHODS),
         *(f"pruner/{name}" for name in PRUNERS),
     }
-    assert files == {*SCHEMAS, "run", *groups}
+    network_verbs = {verb for verb in SCHEMAS if conf_of(verb) == CONF}
+    detector_groups = {*(f"data/{name}" for name in BOXES), "train/brief", "train/full"}
+    of_detectors = {f"detection/{name}" for name in {*SCHEMAS} - network_verbs | detector_groups}
+    read_as_detectors = {f"detectors/{path.stem}" for path in DETECTORS.glob("*.yaml")}  # in tests/detection/studies
+    assert files == {*network_verbs, "run", *groups, *of_detectors, *read_as_detectors}
 
 
 @pytest.mark.parametrize("verb", SCHEMAS)
@@ -60,6 +68,47 @@ def test_every_choice_of_data_and_training_composes(part: str, data: str, train:
     config = load_config(part, [f"data={data}", f"train={train}", *DATA[data]])
     assert config.data.format == data
     assert (config.train.ema_decay > 0) is (train == "full")
+
+
+@pytest.mark.parametrize("part", DETECTOR_PARTS)
+@pytest.mark.parametrize("data", BOXES)
+@pytest.mark.parametrize("train", ["brief", "full"])
+def test_every_choice_of_data_and_training_of_detectors_composes(part: str, data: str, train: str) -> None:
+    config = load_config(part, [f"data={data}", f"train={train}", *BOXES[data]])
+    assert config.data.format == data
+    assert config.train.steps == yaml.safe_load((CONF / f"detection/train/{train}.yaml").read_text())["steps"]
+
+
+def test_a_search_of_detectors_trains_briefly_and_a_comparison_longer() -> None:
+    brief, full = (load_config(part, []).train for part in ("detect-scale", "detect"))
+    assert brief.steps < full.steps
+
+
+@pytest.mark.parametrize("pruner", PRUNERS)
+def test_the_search_of_detectors_has_the_pruners_keys(pruner: str) -> None:
+    assert load_config("detect-scale", [f"pruner.method={pruner}"]).pruner.method == pruner
+
+
+@pytest.mark.parametrize(
+    ("verb", "argument", "sentence"),
+    [
+        ("detect", "data=patches", r"^data must be one of coco, made, voc, got 'patches'$"),
+        ("detect-scale", "data=folder", r"^data must be one of coco, made, voc, got 'folder'$"),
+        ("search", "data=coco", r"^data must be one of folder, npz, parquet, patches, torchvision, got 'coco'$"),
+        ("detect", "train=long", r"^train must be one of brief, full, got 'long'$"),
+        ("detect", "nekc=fpn", r"^scalesearch detect has the keys .*; got 'nekc' \(did you mean neck\?\)$"),
+        ("detect-scale", "trails=3", r"got 'trails' \(did you mean trials\?\)$"),
+        ("detect", "train.box_los=ciou", r"under train, .*; got 'train\.box_los' \(did you mean train\.box_loss\?\)$"),
+        ("detect", "trials=3", r"^scalesearch detect has the keys .*; got 'trials'"),
+        ("predict", "weigths=x", r"got 'weigths' \(did you mean weights\?\)$"),
+        ("predict", "study=mine", r"^scalesearch predict has the keys .*; got 'study'$"),
+        ("detect", "image_size=big", r"^image_size: Value 'big' of type 'str' could not be converted to Integer$"),
+        ("search", "detection/data=coco", r"^scalesearch search has the keys .*; got 'detection/data'"),
+    ],
+)
+def test_a_mistake_in_a_key_of_detectors_is_one_sentence(verb: str, argument: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(verb, [argument])
 
 
 @pytest.mark.parametrize("score", METHODS)
@@ -111,6 +160,17 @@ def read(config: Any, key: str) -> Any:
         ("family", "phi=[0,0.5,2]", "phi", [0, 0.5, 2]),
         ("profile", f"arch={BLOCKS}", "arch", BLOCKS),
         ("report", "baseline=other", "baseline", "other"),
+        ("detect", "neck=fpn,bifpn", "neck", "fpn,bifpn"),
+        ("detect", f"backbone={BLOCKS}", "backbone", BLOCKS),
+        ("detect", "phi=[0]", "phi", [0]),
+        ("detect", "factors=1.2,1.1,1.15", "factors", "1.2,1.1,1.15"),
+        ("detect", "image_size=96", "image_size", 96),
+        ("detect", "neck=null", "neck", None),
+        ("detect-scale", "neck_channels=24,32", "neck_channels", "24,32"),
+        ("detect-scale", "neck_channels=[24,32]", "neck_channels", [24, 32]),
+        ("detect-scale", "neck_channels=24", "neck_channels", 24),
+        ("detect-scale", "max_latency_ms=5", "max_latency_ms", 5.0),
+        ("predict", "images=/a path/[1].png", "images", "/a path/[1].png"),
     ],
 )
 def test_a_value_arrives_as_it_was_typed(verb: str, argument: str, key: str, value: Any) -> None:
@@ -168,6 +228,78 @@ def test_fidelity_takes_space_budget_and_brief_training_from_the_search_and_trai
         "pictures",
     )
     assert config.train == load_config("fidelity", []).train
+
+
+DETECT_SCALE = {
+    **{key: SEARCH[key] for key in ("study", "results", "seed", "workers")},
+    "backbone": BLOCKS,
+    "max_level": 4,
+    "neck_channels": "8,16",
+    "trials": 9,
+    "data": {"format": "coco", "root": "boxes", "stored_size": 320},
+    "train": {"steps": 5, "box_loss": "ciou"},
+    "decoding": {"nms_iou": 0.6},
+}
+
+
+def test_detectors_do_not_take_the_data_of_networks_nor_networks_those_of_detectors() -> None:
+    save_study({"search": SEARCH, "detect-scale": DETECT_SCALE})
+    assert load_config("scale", ["study=mine"]).data.root == "pictures"
+    save_again({"detect-scale": DETECT_SCALE, "search": SEARCH})
+    assert load_config("scale", ["study=mine"]).data.root == "pictures"
+    save_again({"search": SEARCH})
+    detect, defaults = load_config("detect", ["study=mine"]), load_config("detect", [])
+    assert (detect.data, detect.train) == (defaults.data, defaults.train)
+    save_again({"detect": DETECT_SCALE | {"neck_channels": 8}})
+    search, plain = load_config("search", ["study=mine"]), load_config("search", [])
+    assert (search.data, search.train) == (plain.data, plain.train)
+
+
+def save_again(sections: dict[str, Any]) -> None:
+    Path("results/mine/config.yaml").write_text(yaml.safe_dump(sections), encoding="utf-8")
+
+
+URL = "postgresql://me@host/studies"
+
+
+@pytest.mark.parametrize(("verb", "begun"), [("detect", "search"), ("search", "detect"), ("scale", "detect-scale")])
+def test_where_and_on_what_a_study_runs_is_the_same_for_networks_and_detectors(verb: str, begun: str) -> None:
+    save_study({begun: {"seed": 3, "workers": 1, "threads": 2, "device": "cpu", "storage": URL}})
+    config = load_config(verb, ["study=mine", "workers=4"])
+    assert (config.seed, config.workers, config.threads, config.device, config.storage) == (3, 4, 2, "cpu", URL)
+
+
+@pytest.mark.parametrize("begun", ["detect", "search"])
+def test_a_report_looks_where_the_study_was_begun(begun: str) -> None:
+    save_study({begun: {"storage": URL}})
+    assert load_config("report", ["study=mine"]).storage == URL
+
+
+def test_a_comparison_takes_all_but_the_training_from_the_search_of_detectors() -> None:
+    save_study({"search": SEARCH, "detect-scale": DETECT_SCALE})
+    config = load_config("detect", ["study=mine", "neck=fpn"])
+    assert (config.data.format, config.data.root, config.data.stored_size) == ("coco", "boxes", 320)
+    assert (config.backbone, config.max_level, config.decoding.nms_iou, config.seed) == (BLOCKS, 4, 0.6, 3)
+    assert config.train == load_config("detect", []).train
+    assert (config.neck, config.neck_channels) == ("fpn", None)  # choices of a search are none of a comparison
+
+
+def test_a_search_of_detectors_takes_the_training_of_a_comparison_too() -> None:
+    save_study({"detect": {key: value for key, value in DETECT_SCALE.items() if key not in ("neck_channels", "trials")}})
+    config = load_config("detect-scale", ["study=mine"])
+    assert (config.data.root, config.train.steps, config.train.box_loss) == ("boxes", 5, "ciou")
+    assert config.neck_channels == load_config("detect-scale", []).neck_channels
+
+
+@pytest.mark.parametrize("verb", DETECTOR_PARTS)
+def test_a_study_of_detectors_goes_on_with_what_it_was_begun_with(verb: str) -> None:
+    section = {key: value for key, value in DETECT_SCALE.items() if key not in ("neck_channels", "trials")}
+    save_study({verb: section})
+    config = load_config(verb, ["study=mine", "data.stored_size=64", "train.steps=7"])
+    assert (config.study, config.results) == ("mine", "results")
+    assert (config.data.root, config.data.stored_size) == ("boxes", 64)
+    assert (config.train.steps, config.train.box_loss) == (7, "ciou")
+    assert load_config(verb, ["study=mine", "data=made"]).data == load_config(verb, []).data
 
 
 def test_what_the_command_line_says_comes_first_key_by_key() -> None:

@@ -65,6 +65,7 @@ class GridInfo:
     Attributes:
         points: In the grid.
         points_on_target: Those that meet the target, by the constraint asked for.
+        points_on_edge: Of them, those that miss it by just the tolerance.
         networks_on_target: Distinct networks that these give.
         networks_over_budget: Of the networks on target, those left out because they cost too much.
         lowest_ratio: Least macs of a candidate over the base's.
@@ -73,6 +74,7 @@ class GridInfo:
 
     points: int
     points_on_target: int
+    points_on_edge: int
     networks_on_target: int
     networks_over_budget: int
     lowest_ratio: float
@@ -85,8 +87,9 @@ class GridInfo:
 
     def __str__(self) -> str:
         over = f", {self.networks_over_budget:,} of them over the budget" if self.networks_over_budget else ""
+        edge = f" ({self.points_on_edge:,} exactly on the tolerance's edge)" if self.points_on_edge else ""
         return (
-            f"{self.points_on_target:,} of {self.points:,} grid points meet the target and give"
+            f"{self.points_on_target:,} of {self.points:,} grid points meet the target{edge} and give"
             f" {self.networks_on_target:,} distinct networks{over}, with {self.lowest_ratio:.2f} to"
             f" {self.highest_ratio:.2f} times the base's macs"
         )
@@ -149,7 +152,8 @@ def scaling_grid(
     if not kept:
         raise StudyError(_say_over_budget(candidates, target, budget))
     kept.sort(key=lambda candidate: (candidate.cost.macs, candidate.arch.arch_id))
-    return ScalingGrid(kept, _summarise(len(lattice.networks), candidates, kept))
+    on_edge = int((misses[on_target] > tolerance - _EDGE).sum()) if tolerance else 0
+    return ScalingGrid(kept, _summarise(len(lattice.networks), on_edge, candidates, kept))
 
 
 def grid_points(step: float) -> Iterator[ScalingFactors]:
@@ -261,11 +265,14 @@ def _check_question(constraint: str, base_cost: Cost, budget: Budget) -> None:
             )
 
 
-def _summarise(num_points: int, candidates: list[ScalingCandidate], kept: list[ScalingCandidate]) -> GridInfo:
+def _summarise(
+    num_points: int, on_edge: int, candidates: list[ScalingCandidate], kept: list[ScalingCandidate]
+) -> GridInfo:
     """Return the summary; ``kept`` are in rising macs."""
     return GridInfo(
         points=num_points,
         points_on_target=sum(len(candidate.points) for candidate in candidates),
+        points_on_edge=on_edge,
         networks_on_target=len(candidates),
         networks_over_budget=len(candidates) - len(kept),
         lowest_ratio=kept[0].realised_ratio,

@@ -73,7 +73,8 @@ class FamilyConfig(StudyConfig):
         Raises:
             ScalesearchError: It cannot be read, or there is none.
         """
-        found = read_rule_base(self.factors) if self.base is None and self.factors is not None else None
+        rule = str(self.folder.factors) if self.factors is None and self.folder.factors.exists() else self.factors
+        found = read_rule_base(rule) if self.base is None and rule is not None else None
         return read_base(self.base, self.folder) if found is None else found
 
     def read_rule(self) -> ScalingRule:

@@ -144,6 +144,7 @@ def plan_scaling_grid(config: ScaleConfig) -> ScalingPlan:
     """
     base, data = read_base(config.base, config.folder), config.load_data()
     grid, candidates = _choose_candidates(config, base, data.num_classes)
+    config.warn_of_upsampling(max(candidate.arch.image_size for candidate in candidates), data)
     steps = config.train.num_steps(len(data.train))
     images = steps * min(config.train.batch_size, len(data.train)) * config.seeds
     return ScalingPlan(

@@ -79,8 +79,8 @@ def seeds_to_tell(scores: pd.DataFrame, level: float = 0.95, power: float = 0.8)
     """Return with how many seeds each the best measured candidate would be told from the next one.
 
     By the sample size for two means, ``n = 2 * (noise / difference)^2 * (t_level + t_power)^2`` (Dupont & Plummer 1990,
-    Controlled Clinical Trials 11, 116-128), with the test's own quantile and the difference as measured. That difference flatters the
-    best one more often than not, and a smaller one takes more: a figure to plan by, not a promise.
+    Controlled Clinical Trials 11, 116-128), with the test's own quantile and the difference as measured. That flatters
+    the best one more often than not, and a smaller difference takes more: a figure to plan by, not a promise.
 
     Args:
         scores: All rounds so far.

@@ -84,3 +84,16 @@ def test_weights_are_drawn_with_efficientnets_deviation(layer, deviation):
     init_weights(layer)
     assert layer.weight.std().item() == pytest.approx(deviation, rel=0.05)
     assert torch.count_nonzero(layer.bias) == 0
+
+
+@pytest.mark.parametrize(("activation", "function"), [("silu", F.silu), ("hardswish", F.hardswish), ("relu", F.relu)])
+def test_activations_keep_their_input_only_for_a_gradient(activation, function):
+    act = LayerStyle(activation).act()
+    values = torch.linspace(-5, 5, 11)
+    buffer = values.clone()
+    assert act(buffer) is buffer
+    torch.testing.assert_close(buffer, function(values))
+    normed = values.clone().requires_grad_() * 1
+    out = act(normed)
+    torch.testing.assert_close(out, function(values))
+    assert (out is normed) == (activation == "relu")

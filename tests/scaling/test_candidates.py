@@ -112,12 +112,17 @@ def test_by_the_papers_formula_109_points_of_b0s_grid_are_65_networks_of_1_93_to
     assert sum(miss == pytest.approx(0.1, abs=1e-9) for miss in misses) == 1  # on the edge, and inside
     info = grid.info
     assert (info.points, info.points_on_target, info.networks_on_target) == (21**3, 109, 65)
-    assert (info.points_merged, info.networks_over_budget) == (44, 0)
+    assert (info.points_merged, info.points_on_edge, info.networks_over_budget) == (44, 1, 0)
     assert (round(info.lowest_ratio, 2), round(info.highest_ratio, 2)) == (1.93, 3.33)
     assert str(info) == (
-        "109 of 9,261 grid points meet the target and give 65 distinct networks, with 1.93 to 3.33 times the base's"
-        " macs"
+        "109 of 9,261 grid points meet the target (1 exactly on the tolerance's edge) and give 65 distinct networks,"
+        " with 1.93 to 3.33 times the base's macs"
     )
+
+
+def test_no_point_is_on_the_edge_of_a_tolerance_that_none_misses_by() -> None:
+    assert "edge" not in str(scaling_grid(B0, constraint="formula", tolerance=0.049).info)
+    assert "edge" not in str(scaling_grid(B0, constraint="formula", tolerance=0.0).info)  # exact, and said without it
 
 
 @pytest.mark.parametrize("rounding", ["ceil", "round", "floor"])

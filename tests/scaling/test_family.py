@@ -153,6 +153,16 @@ def test_a_rules_file_brings_the_base_it_was_found_on(tmp_path: Path) -> None:
     assert table.arch_id.tolist() == [BASE.arch_id, scale_arch(BASE, ScalingFactors(1.3, 1, 1)).arch_id]
 
 
+def test_the_studys_own_rule_brings_its_base_too(tmp_path: Path) -> None:
+    """As after ``scale base=...`` in a study without a search."""
+    rule = {"alpha": 1.3, "beta": 1.0, "gamma": 1.0, "base": BASE.to_dict()}
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "factors.yaml").write_text(yaml.safe_dump(rule), encoding="utf-8")
+    assert not (tmp_path / "mine" / "base.yaml").exists()
+    table = family(tmp_path, base=None, factors=None, phi="0", seeds=1).table
+    assert table.arch_id.tolist() == [BASE.arch_id]
+
+
 def test_without_factors_the_sentence_says_how_to_get_them(tmp_path: Path) -> None:
     sentence = "factors.yaml: the study has no scaling factors; run `scalesearch scale` first, or give factors="
     with pytest.raises(StudyError, match=sentence):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from scalesearch.scaling import ScaleConfig, plan_scaling_grid, run_scaling_grid
 from scalesearch.scaling.grid import ScalingResult
 from scalesearch.scaling.limits import Limits
 from scalesearch.study.executor import Executor
-from tests.study.stand_ins import FormulaExecutor, settings, worth
+from tests.study.stand_ins import TINY_DATA, FormulaExecutor, settings, worth
 
 TINY = ArchSpec.from_blocks(
     ["ds_r1_k3_s1_c16", "ir_r2_k3_s2_e2_c24"], stem_channels=16, head_channels=32, image_size=16, stem_stride=1
@@ -147,6 +148,19 @@ def test_a_plan_counts_trainings_and_trains_nothing(tmp_path: Path) -> None:
     images = plan.steps * 3 * min(config.train.batch_size, len(config.load_data().train))
     assert plan.training_macs == 3 * images * sum(candidate.cost.macs for candidate in plan.candidates)
     assert not (tmp_path / "mine" / "study.db").exists()
+
+
+def test_a_plan_warns_of_images_smaller_than_the_candidates_want(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    TINY.save(tmp_path / "base.yaml")
+    keys = {"base": str(tmp_path / "base.yaml"), "step": 0.25, "tolerance": 0.25}
+    plan = plan_scaling_grid(ScaleConfig(**settings(tmp_path, **keys)))
+    largest = max(candidate.arch.image_size for candidate in plan.candidates)
+    assert f"networks of up to {largest} px get images of 16 px" in caplog.text
+    caplog.clear()
+    plan_scaling_grid(ScaleConfig(**settings(tmp_path, **keys, data=replace(TINY_DATA, stored_size=largest))))
+    assert caplog.text == ""
 
 
 def test_of_equals_the_cheaper_candidate_is_chosen(tmp_path: Path) -> None:

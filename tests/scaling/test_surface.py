@@ -198,6 +198,15 @@ def test_candidates_with_equal_features_are_in_the_region_together() -> None:
     np.testing.assert_array_equal(region[: len(SHARES)], region[len(SHARES) :])
 
 
+def test_a_margin_grows_with_the_level_and_ends_where_the_region_does() -> None:
+    surface = fit_table(SHARES, trained(bowl(SHARES, SHARES[4]), 3, np.random.default_rng(8)))
+    margins = [surface.confidence_margins(SHARES, level) for level in (0.5, 0.95, 0.999)]
+    assert (np.diff(margins, axis=0) > 0).all()
+    np.testing.assert_array_equal(margins[1] >= 0, surface.confidence_region(SHARES))
+    assert margins[1].argmax() == surface.maximum(SHARES)
+    np.testing.assert_array_equal(surface.confidence_margins(SHARES[:1]), [0.0])  # none to compare with
+
+
 def test_near_takes_the_candidate_whose_surroundings_most_probably_hold_the_best() -> None:
     surface = fit_table(SHARES, trained(bowl(SHARES, SHARES[4]), 2, np.random.default_rng(9)))
     everything, itself = np.ones((15, 15)), np.eye(15)

@@ -15,9 +15,10 @@ from scalesearch.detection.cost import detector_cost
 from scalesearch.detection.data import BoxAugmentation, BoxDataConfig
 from scalesearch.detection.data.made import open_made
 from scalesearch.detection.spec import DetectorSpec
-from scalesearch.detection.studies import DetectConfig, DetectorJob, DetectorScore, DetectScaleConfig
+from scalesearch.detection.studies import DetectConfig, DetectorJob, DetectorScore, DetectScaleConfig, run_detect
 from scalesearch.detection.training import DetectorTrainConfig
 from scalesearch.study.executor import Executor
+from scalesearch.study.folder import StudyFolder
 from scalesearch.study.store import Record, load_records
 from tests.study.stand_ins import FormulaExecutor
 
@@ -133,3 +134,10 @@ def read_trials(folder: Path) -> pd.DataFrame:
 
 def macs_of(spec: DetectorSpec) -> int:
     return detector_cost(spec).total.macs
+
+
+def run_formula_detect(folder: Path, **changes: Any) -> StudyFolder:
+    """Run a comparison by the formula and return its folder."""
+    config = new_detect(folder, **changes)
+    run_detect(config)
+    return config.folder

@@ -67,6 +67,7 @@ def test_the_score_of_the_best_is_that_of_the_record_as_a_whole(tmp_path: Path) 
     assert all("NaN" not in json.dumps(trial.user_attrs) for trial in read_record(tmp_path).trials)
 
 
+@pytest.mark.slow
 def test_the_whole_space_is_searched_where_it_is_small_and_no_detector_twice(tmp_path: Path) -> None:
     executor = DetectorFormulaExecutor()
     choices = {"neck_channels": "8", "neck_cells": "1", "head_depth": "1,2", "image_size": "48,64"}
