@@ -68,8 +68,10 @@ def scale(config: ScaleConfig) -> None:
 def family(config: FamilyConfig) -> None:
     """Train the base and its scaled siblings, and score them on the test split."""
     result = run_family(config)
-    columns = ["member", "image_size", "params", "macs", "acts", "realised_ratio", "nearest_released", "latency_ms"]
-    columns += ["val_top1", "test_top1", "test_top1_se", *(["minus_compound"] if config.rivals else [])]
+    columns = ["member", "image_size", "params", "macs"]
+    columns += ["realised_ratio"] if config.rivals else ["acts", "realised_ratio", "nearest_released"]  # for the width
+    columns += ["latency_ms", "peak_memory_mib", "val_top1", "test_top1", "test_top1_se"]
+    columns += ["minus_compound"] if config.rivals else []
     print_frame(result.table[columns], f"The family, {config.seeds} seeds each")
     say_written(config.folder.table("family"), config.folder.checkpoints)
 

@@ -104,7 +104,10 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("detect image_size=0 data.made_train_images=2", "image_size must be a whole number of at least 1, got 0"),
         ("detect data=coco", r"data\.root must say where the coco data are, got an empty one"),
         ("detect data=patches", "data must be one of coco, made, voc, got 'patches'"),
-        ("detect detector=yolo data.made_train_images=2", r"a detector is small, efficientdet-d0 \.\. d7x, .*; got 'yolo'"),
+        (
+            "detect detector=yolo data.made_train_images=2",
+            r"a detector is small, efficientdet-d0 \.\. d7x, .*; got 'yolo'",
+        ),
         ("detect train.box_loss=l1", r"train\.box_loss must be one of huber, ciou, got 'l1'"),
         ("detect-scale neck_channels=abc", "neck_channels must be whole numbers as 32,48,64, got 'abc'"),
         ("detect-scale trials=0", "trials must be at least 1, got 0"),
@@ -113,7 +116,10 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             r"budget\.macs must be at least [\d,]+, the cheapest detector of the choices; got 1,000",
         ),
         ("predict", "weights must name the file of a trained detector, got an empty text"),
-        ("predict weights=w images=i", "w: weights must be a file that a detector's training wrote, got no file by that name"),
+        (
+            "predict weights=w images=i",
+            "w: weights must be a file that a detector's training wrote, got no file by that name",
+        ),
         ("run trials=3", r"scalesearch run has the keys .*; got 'trials' \(did you mean search\.trials\?\)"),
     ],
 )
@@ -299,7 +305,16 @@ BOXES = ["data.made_train_images=8", "data.made_val_images=4", "data.made_test_i
 BACKBONE = "backbone=ds_r1_k3_s1_c8,ir_r1_k3_s2_e2_c8,ir_r1_k3_s2_e2_c16,ir_r1_k3_s2_e2_c16"
 TINY_DETECTOR = [*BOXES, BACKBONE, "max_level=4", "train.batch_size=4", "device=cpu", "threads=1", "study=mine"]
 SIZES = ["neck_channels=8", "neck_cells=1", "head_depth=1", "image_size=64"]
-DETECT = ["detect", *TINY_DETECTOR, *SIZES, "train.steps=2", "neck=fpn,bifpn", "seeds=1", "workers=2", "reads_test=true"]
+DETECT = [
+    "detect",
+    *TINY_DETECTOR,
+    *SIZES,
+    "train.steps=2",
+    "neck=fpn,bifpn",
+    "seeds=1",
+    "workers=2",
+    "reads_test=true",
+]
 DETECT_FILES = {
     "config.yaml",
     "detect-classes.csv",
@@ -324,7 +339,8 @@ def test_detect_leaves_a_whole_study_that_predict_can_use_and_run_again_trains_n
     folder = Path("results/mine")
     sqlite = {"study.db-wal", "study.db-shm"}  # gone with the process
     assert {path.name for path in folder.iterdir() if path.is_file()} - {".lock", *sqlite} == DETECT_FILES
-    assert len(checkpoints := sorted(folder.glob("checkpoints/*"))) == 2
+    checkpoints = sorted(folder.glob("checkpoints/*"))
+    assert len(checkpoints) == 2
     said = (folder / "README.md").read_text(encoding="utf-8")
     headings = ["# Study mine", "## What was run", "## Detectors", "### By class", "### Detections and misses"]
     assert [line for line in said.splitlines() if line.startswith("#")] == headings

@@ -285,7 +285,9 @@ def test_a_comparison_takes_all_but_the_training_from_the_search_of_detectors() 
 
 
 def test_a_search_of_detectors_takes_the_training_of_a_comparison_too() -> None:
-    save_study({"detect": {key: value for key, value in DETECT_SCALE.items() if key not in ("neck_channels", "trials")}})
+    save_study(
+        {"detect": {key: value for key, value in DETECT_SCALE.items() if key not in ("neck_channels", "trials")}}
+    )
     config = load_config("detect-scale", ["study=mine"])
     assert (config.data.root, config.train.steps, config.train.box_loss) == ("boxes", 5, "ciou")
     assert config.neck_channels == load_config("detect-scale", []).neck_channels

@@ -74,9 +74,8 @@ def detector_sections(folder: StudyFolder) -> list[str]:
 
 def _read_classes(path: Path) -> pd.DataFrame:
     """Read the table of classes, whose names are texts, be they ``01`` or ``NA``."""
-    numbers = ["val_ap", "val_ap_se"]
-    names = ["detector", "class"]
-    return pd.read_csv(path, dtype=dict.fromkeys(names, str), keep_default_na=False, na_values=dict.fromkeys(numbers, [""]))
+    texts, empty = {"detector": str, "class": str}, {"val_ap": [""], "val_ap_se": [""]}
+    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=empty)
 
 
 def _by_class(classes: pd.DataFrame) -> pd.DataFrame:

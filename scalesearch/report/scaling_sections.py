@@ -18,6 +18,7 @@ _MEMBER_COLUMNS = {
     "macs": "macs",
     "realised_ratio": "times the base",
     "latency_ms": "latency, ms",
+    "peak_memory_mib": "peak memory, MiB",
     "val_top1": "search-val top-1",
     "val_top1_se": "± se",
     "test_top1": "test top-1",

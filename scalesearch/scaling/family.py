@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from scalesearch.arch import ArchSpec, network_cost
+from scalesearch.arch import ArchSpec
 from scalesearch.arch.reading import read_rule, read_rule_base
 from scalesearch.arch.scaling import ScalingRule
 from scalesearch.data import ImageData
@@ -23,9 +23,10 @@ from scalesearch.measure.scores import Job, Sibling
 from scalesearch.nn.growing import can_grow
 from scalesearch.scaling.grid import read_base
 from scalesearch.scaling.latencies import read_latencies
-from scalesearch.scaling.limits import Limits, check_memory, largest_phi
-from scalesearch.scaling.members import COMPOUND, Member, compound_members, read_phis, with_rivals
-from scalesearch.scaling.rivals import nearest_published
+from scalesearch.scaling.limits import Limits, largest_phi
+from scalesearch.scaling.member_table import summarise_members
+from scalesearch.scaling.members import Member, compound_members, read_phis, with_rivals
+from scalesearch.scaling.memory import check_trainings, pass_memory_mib
 from scalesearch.study.folder import write_atomically
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import StudyConfig, check_at_least
@@ -129,9 +130,9 @@ def run_members(config: FamilyConfig, part: str, *, reads_test: bool) -> FamilyR
         data = config.load_data()
         record = _open_record(config, part, base, rule, data)
         members = plan_members(config, base, rule, data.num_classes, record)
-        config.warn_of_upsampling(max(member.arch.image_size for member in members), data)
-        for member in members:
-            _check_memory(config, member, data.num_classes)
+        archs = [member.arch for member in members]
+        config.warn_of_upsampling(max(arch.image_size for arch in archs), data)
+        check_trainings(config, archs, data)
         config.save(part)
         if config.inherit:  # first, for the others begin with its weights
             bases = [member for member in members if member.arch == base]
@@ -141,9 +142,9 @@ def run_members(config: FamilyConfig, part: str, *, reads_test: bool) -> FamilyR
         table = summarise_members(base, members, trials, data.num_classes)
         if table.val_top1.isna().all():
             raise StudyError(f"study {config.study}: every training of the {part} failed; trials.csv has the reasons")
-        archs = [member.arch for member in members]
         latencies = read_latencies(record, archs, num_classes=data.num_classes, device=config.torch_device)
         table["latency_ms"] = table.arch_id.map(latencies)
+        table["peak_memory_mib"] = table.arch_id.map(_peak_memories(config, archs, data.num_classes))
         write_trials(config.folder, config.url)
         write_atomically(config.folder.table(part), table.to_csv(index=False))
         return FamilyResult(table, trials)
@@ -170,71 +171,6 @@ def plan_members(
         phis = [*(phi for phi in phis if phi < largest), largest]
     members = compound_members(base, rule, phis, num_classes)
     return with_rivals(base, members, num_classes) if config.rivals else members
-
-
-def summarise_members(
-    base: ArchSpec, members: Sequence[Member], trials: pd.DataFrame, num_classes: int
-) -> pd.DataFrame:
-    """Return a row a member: its size, costs, and mean accuracies with standard errors.
-
-    A rival's ``minus_compound`` is its accuracy less that of the member it was brought near to, paired over seeds, on
-    the test split where that was read.
-    """
-    base_macs = network_cost(base, num_classes=num_classes).macs
-    complete = trials[trials.state == "COMPLETE"]
-    of_arch = {member.arch.arch_id: complete[complete.arch_id == member.arch.arch_id] for member in members}
-    compound = {member.phi: of_arch[member.arch.arch_id] for member in members if member.strategy == COMPOUND}
-    return pd.DataFrame(
-        [
-            {
-                **_describe(member, base_macs),
-                **_score(of_arch[member.arch.arch_id]),
-                **(
-                    {}
-                    if member.strategy == COMPOUND
-                    else _difference(of_arch[member.arch.arch_id], compound[member.phi])
-                ),
-                "arch_id": member.arch.arch_id,
-            }
-            for member in members
-        ]
-    )
-
-
-def _describe(member: Member, base_macs: int) -> dict[str, Any]:
-    nearest, ratio = nearest_published(member.cost)
-    return {
-        "member": member.label,
-        "strategy": member.strategy,
-        "phi": member.phi,
-        "depth_mult": member.depth_mult,
-        "width_mult": member.width_mult,
-        "resolution_mult": member.resolution_mult,
-        "blocks": member.arch.num_blocks,
-        "stem_channels": member.arch.stem_channels,
-        "image_size": member.arch.image_size,
-        **member.cost._asdict(),
-        "product": member.product,
-        "realised_ratio": member.cost.macs / base_macs,
-        "nearest_released": nearest,
-        "macs_over_released": ratio,
-    }
-
-
-def _score(mine: pd.DataFrame) -> dict[str, Any]:
-    return {
-        "val_top1": mine.val_top1.mean(),
-        "val_top1_se": mine.val_top1.sem(),
-        "test_top1": mine.test_top1.mean(),
-        "test_top1_se": mine.test_top1.sem(),
-        "num_seeds": len(mine),
-    }
-
-
-def _difference(mine: pd.DataFrame, others: pd.DataFrame) -> dict[str, Any]:
-    score = "val_top1" if mine.test_top1.isna().all() else "test_top1"
-    paired = mine.set_index("seed")[score] - others.set_index("seed")[score]
-    return {"minus_compound": paired.mean(), "minus_compound_se": paired.sem()}
 
 
 def _open_record(config: FamilyConfig, part: str, base: ArchSpec, rule: ScalingRule, data: ImageData) -> Record:
@@ -267,17 +203,12 @@ def _largest_phi(
     return found[asked]
 
 
-def _check_memory(config: FamilyConfig, member: Member, num_classes: int) -> None:
-    check_memory(
-        member.arch,
-        config.train.batch_size,
-        num_classes=num_classes,
-        optimizer=config.train.optimizer,
-        averaged=config.train.ema_decay > 0,
-        amp=config.train.amp,
-        device=config.torch_device,
-        num_workers=config.workers,
-    )
+def _peak_memories(config: FamilyConfig, archs: Sequence[ArchSpec], num_classes: int) -> dict[str, float]:
+    """Return the peak of a pass of one image by ``arch_id``; unlike a latency it is the same each time, so not kept."""
+    return {
+        arch.arch_id: pass_memory_mib(arch, num_classes=num_classes, device=config.torch_device)
+        for arch in dict.fromkeys(archs)
+    }
 
 
 def _entries(

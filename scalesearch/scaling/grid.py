@@ -26,6 +26,7 @@ from scalesearch.scaling.doublings import cost_doublings
 from scalesearch.scaling.evidence import CHOICES, Evidence, score_table, weigh
 from scalesearch.scaling.latencies import read_latencies
 from scalesearch.scaling.limits import Limits, within_memory
+from scalesearch.scaling.memory import check_trainings
 from scalesearch.scaling.racing import choose_subset, survivors
 from scalesearch.scaling.verdict import Verdict
 from scalesearch.study.folder import StudyFolder, write_atomically
@@ -140,10 +141,11 @@ def plan_scaling_grid(config: ScaleConfig) -> ScalingPlan:
     """Return what ``run_scaling_grid`` would train, and its cost; a latency limit is not applied, for it is measured.
 
     Raises:
-        ScalesearchError: There is no base, no candidate or no usable data.
+        ScalesearchError: There is no base, no candidate, no usable data, or a candidate is too large for this
+            machine's memory.
     """
     base, data = read_base(config.base, config.folder), config.load_data()
-    grid, candidates = _choose_candidates(config, base, data.num_classes)
+    grid, candidates = _choose_candidates(config, base, data)
     config.warn_of_upsampling(max(candidate.arch.image_size for candidate in candidates), data)
     steps = config.train.num_steps(len(data.train))
     images = steps * min(config.train.batch_size, len(data.train)) * config.seeds
@@ -162,12 +164,13 @@ def run_scaling_grid(config: ScaleConfig) -> ScalingResult:
     Writes ``scaling.csv``, ``trials.csv`` and ``factors.yaml`` into the study's folder.
 
     Raises:
-        ScalesearchError: There is no base, no candidate, no usable data, or the grid was begun with something else.
+        ScalesearchError: There is no base, no candidate, no usable data, a candidate is too large for this machine's
+            memory, or the grid was begun with something else.
     """
     base = read_base(config.base, config.folder)
     with config.folder.locked():
         data = config.load_data()
-        grid, candidates = _choose_candidates(config, base, data.num_classes)
+        grid, candidates = _choose_candidates(config, base, data)
         record = _open_record(config, base, data)
         candidates = _within_latency(config, record, candidates, data.num_classes)
         config.warn_of_upsampling(max(candidate.arch.image_size for candidate in candidates), data)
@@ -204,9 +207,14 @@ def read_base(text: str | None, folder: StudyFolder) -> ArchSpec:
 
 
 def _choose_candidates(
-    config: ScaleConfig, base: ArchSpec, num_classes: int
+    config: ScaleConfig, base: ArchSpec, data: ImageData
 ) -> tuple[ScalingGrid, list[ScalingCandidate]]:
-    """Return the grid, and those of its candidates that memory allows and ``candidates`` asks for."""
+    """Return the grid, and those of its candidates that the budget allows and ``candidates`` asks for.
+
+    Raises:
+        ScalesearchError: There are none, or training one of them takes more memory than there is.
+    """
+    num_classes = data.num_classes
     grid = scaling_grid(
         base,
         target=config.target,
@@ -224,6 +232,7 @@ def _choose_candidates(
     if config.candidates is not None and config.candidates < len(candidates):
         features = cost_doublings(base, [c.factors for c in candidates], _rounding(config), num_classes)
         candidates = [candidates[index] for index in choose_subset(features, config.candidates)]
+    check_trainings(config, [candidate.arch for candidate in candidates], data)
     return grid, candidates
 
 

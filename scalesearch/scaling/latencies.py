@@ -23,6 +23,5 @@ def read_latencies(record: Record, archs: Iterable[ArchSpec], *, num_classes: in
     for arch in missing:
         network = build_network(arch, num_classes).to(device)
         read[arch.arch_id] = profile_latency(network, arch.image_size, device=device).p50_ms
-    if missing:
-        record.study.set_user_attr(_KEY, read)
+        record.study.set_user_attr(_KEY, read)  # at once, so that an interruption loses none
     return {arch_id: read[arch_id] for arch_id in wanted}

@@ -1,4 +1,4 @@
-"""The largest network of a scaling rule that a memory and a speed allow, and a check before a training fills memory.
+"""The largest network of a scaling rule that a memory and a speed allow.
 
 Tan & Le 2019 (arXiv 1905.11946, section 3.1, equation 2) ask for the best depth, width and resolution within a given
 memory and given operations. Once the rule is found, that is the largest phi. It need not be whole: it is sought in
@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import bisect
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -25,19 +23,16 @@ from scalesearch.arch import ArchSpec, Cost, network_cost, scale_arch
 from scalesearch.arch.budget import Budget
 from scalesearch.arch.scaling import ScalingRule
 from scalesearch.errors import ConfigError, StudyError
-from scalesearch.measure.memory import peak_memory_mib
 from scalesearch.measure.probe import check_counts
 from scalesearch.measure.profiling import profile_latency
-from scalesearch.nn import Network, build_network
-from scalesearch.study.settings import check_choice, check_device
+from scalesearch.nn import build_network
+from scalesearch.scaling.memory import pass_memory_mib
+from scalesearch.study.settings import check_device
 
 _LARGEST_PHI = 10  # ten doublings, up or down
 _STEPS_PER_PHI = 100
 _PROBE_REPEATS, _FINAL_REPEATS = 9, 50  # timed passes while seeking, and of the figure that is reported
 _MOST_FINALS = 8  # networks that may turn out too slow when measured longer
-
-_OPTIMIZER_COPIES = {"sgd": 1, "rmsprop": 2, "adamw": 2}  # running means that each keeps of every parameter
-_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -139,8 +134,7 @@ def within_memory(archs: Sequence[ArchSpec], limits: Limits, *, num_classes: int
     Raises:
         StudyError: None does.
     """
-    meter = _Meter(num_classes, device, num_threads=1, batch_size=1)
-    peaks = [meter.peak_memory_mib(arch) for arch in archs]
+    peaks = [pass_memory_mib(arch, num_classes=num_classes, device=device) for arch in archs]
     if min(peaks) > limits.peak_memory_mib:
         raise StudyError(
             f"budget.peak_memory_mib must be at least {math.ceil(100 * min(peaks)) / 100:,.2f}, the least of"
@@ -167,17 +161,13 @@ class _Meter:
     batch_size: int
 
     def peak_memory_mib(self, arch: ArchSpec) -> float:
-        """On the CPU it is traced on shapes, so the weights are not made either."""
-        if self.device == "cpu":
-            with torch.device("meta"):
-                network = build_network(arch, self.num_classes)
-        else:
-            network = self._build(arch)
-        return peak_memory_mib(network, arch.image_size, self.batch_size)
+        return pass_memory_mib(arch, num_classes=self.num_classes, device=self.device, batch_size=self.batch_size)
 
     def latency_ms(self, arch: ArchSpec, repeats: int = _PROBE_REPEATS) -> float:
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(arch, self.num_classes).to(self.device)
         return profile_latency(
-            self._build(arch),
+            network,
             arch.image_size,
             batch_size=self.batch_size,
             warmup=2,
@@ -185,10 +175,6 @@ class _Meter:
             device=self.device,
             num_threads=self.num_threads,
         ).p50_ms
-
-    def _build(self, arch: ArchSpec) -> Network:
-        with torch.random.fork_rng(devices=[]):
-            return build_network(arch, self.num_classes).to(self.device)
 
 
 def _check_question(rule: ScalingRule, limits: Limits) -> None:
@@ -263,93 +249,3 @@ def _say_too_small(name: str, least: float, limit: float) -> str:
         f"budget.{name} must be at least {enough}, what the rule's smallest network has (phi -{_LARGEST_PHI});"
         f" got {limit:,.10g}"
     )
-
-
-def memory_floor_mib(
-    arch: ArchSpec,
-    batch_size: int,
-    *,
-    num_classes: int = 1000,
-    optimizer: str = "adamw",
-    averaged: bool = False,
-    amp: bool = False,
-) -> float:
-    """Return the memory that training the network takes at least, by what must be alive when the backward pass begins.
-
-    Counted are parameters with their gradients and the optimiser's running means, and of each convolution's output the
-    values that autograd keeps: the convolution's own, BatchNorm's, and, but for ReLU, which works in place, the
-    activation's. NOT counted are the products of squeeze-and-excitation, gradients of activations, kernels' workspace,
-    torch itself, and the images.
-
-    Measured: the resident memory that two training steps added on a CPU was 1.10 to 1.22 times this floor for six
-    networks with SiLU or hardswish (EfficientNet-B0, B1 and B3, and three of other blocks; 64 to 300 px, batches of 8
-    to 256), and 1.39 and 1.74 times for two with ReLU. With ``amp`` it is assumed, not measured.
-
-    Args:
-        arch: The network, at its own image size.
-        batch_size: Images a step.
-        num_classes: Outputs of the classifier.
-        optimizer: ``adamw``, ``rmsprop`` or ``sgd``, the latter two with momentum.
-        averaged: Whether a running mean of the weights is kept.
-        amp: Whether activations have two bytes, not four.
-
-    Raises:
-        ConfigError: ``batch_size`` is below 1, or there is no such optimiser.
-    """
-    check_counts(batch_size=batch_size)
-    check_choice("optimizer", optimizer, tuple(_OPTIMIZER_COPIES))
-    cost = network_cost(arch, num_classes=num_classes)
-    copies = 2 + _OPTIMIZER_COPIES[optimizer] + averaged
-    kept = 2 if arch.activation == "relu" else 3
-    return (4 * copies * cost.params + (2 if amp else 4) * kept * cost.acts * batch_size) / 2**20
-
-
-def check_memory(
-    arch: ArchSpec,
-    batch_size: int,
-    *,
-    num_classes: int = 1000,
-    optimizer: str = "adamw",
-    averaged: bool = False,
-    amp: bool = False,
-    device: str = "cpu",
-    num_workers: int = 1,
-) -> None:
-    """Refuse a training that cannot fit into the memory of its device, before anything is built.
-
-    Args:
-        arch: The network, at its own image size.
-        batch_size: Images a step.
-        num_classes: Outputs of the classifier.
-        optimizer: As ``memory_floor_mib``.
-        averaged: As ``memory_floor_mib``.
-        amp: As ``memory_floor_mib``; on the CPU there is none.
-        device: Whose memory is asked for.
-        num_workers: Trainings that share the memory.
-
-    Raises:
-        ConfigError: The least that it takes is more than there is; the sentence has both.
-    """
-    check_counts(num_workers=num_workers)
-    amp = amp and device != "cpu"
-    each = memory_floor_mib(arch, batch_size, num_classes=num_classes, optimizer=optimizer, averaged=averaged, amp=amp)
-    needed, available = each * num_workers / 1024, available_gib(device)
-    if needed > available:
-        at_once = f" for {num_workers} at once" if num_workers > 1 else ""
-        raise ConfigError(
-            f"training {arch.num_blocks} blocks at {arch.image_size} px in batches of {batch_size} takes at least"
-            f" {needed:,.1f} GiB of memory{at_once}, and {device} has {available:,.1f} GiB; make train.batch_size or"
-            " phi smaller"
-        )
-
-
-def available_gib(device: str = "cpu") -> float:
-    """Return the memory of a CUDA device, or of this machine as far as its control group may use it."""
-    if device != "cpu":
-        return torch.cuda.get_device_properties(device).total_memory / 2**30
-    sizes = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in _CGROUP_LIMITS:
-        text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
-        if text.isdecimal():  # "max" is no limit
-            sizes.append(int(text))
-    return min(sizes) / 2**30

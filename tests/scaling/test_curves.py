@@ -36,6 +36,7 @@ def test_every_strategy_is_trained_and_begins_at_the_base(tmp_path: Path, execut
         assert points.macs.is_monotonic_increasing
     assert (table.num_seeds == 2).all()
     assert (table.latency_ms > 0).all()
+    assert (table.peak_memory_mib > 0).all()
 
 
 def test_the_test_split_is_not_read(tmp_path: Path, executor: FormulaExecutor) -> None:

@@ -12,7 +12,9 @@ import yaml
 
 from scalesearch.arch import ArchSpec, ScalingFactors, network_cost, scale_arch
 from scalesearch.errors import ConfigError, StudyError
+from scalesearch.measure.memory import peak_memory_mib
 from scalesearch.measure.scores import Score, Sibling
+from scalesearch.nn import build_network
 from scalesearch.scaling import FamilyConfig, run_family
 from scalesearch.scaling.family import FamilyResult
 from scalesearch.scaling.limits import Limits
@@ -73,13 +75,6 @@ def test_a_member_is_the_base_scaled_by_its_phi_and_phi_0_is_the_base(tmp_path: 
     assert set(executor.archs) == set(members)
 
 
-def test_ratios_are_to_the_base_even_where_it_is_no_member(tmp_path: Path) -> None:
-    table = family(tmp_path, phi=[2.0, 1.0], seeds=1).table
-    base_macs = network_cost(BASE, num_classes=11).macs
-    assert table.realised_ratio.tolist() == [macs / base_macs for macs in table.macs]
-    assert table.phi.tolist() == [2.0, 1.0]  # in the order asked for
-
-
 def test_the_table_has_the_means_of_val_and_test_with_their_standard_errors(tmp_path: Path) -> None:
     result = family(tmp_path)
     for row in result.table.itertuples():
@@ -88,6 +83,23 @@ def test_the_table_has_the_means_of_val_and_test_with_their_standard_errors(tmp_
         assert row.test_top1_se == pytest.approx(abs(mine.test_top1.diff().iloc[1]) / 2)  # two seeds
         assert row.num_seeds == 2
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "mine" / "family.csv"), result.table)
+
+
+def test_every_member_says_the_memory_of_a_pass(tmp_path: Path) -> None:
+    table = family(tmp_path, phi="0..1", rivals=True, seeds=1).table
+    archs = {row.arch_id: row for row in table.itertuples()}
+    for phi in (0, 1):
+        arch = scale_arch(BASE, FACTORS, phi)
+        assert archs[arch.arch_id].peak_memory_mib == peak_memory_mib(build_network(arch, 11), arch.image_size)
+    assert (table.peak_memory_mib > 0).all()
+    assert pd.read_csv(tmp_path / "mine" / "family.csv").peak_memory_mib.tolist() == table.peak_memory_mib.tolist()
+
+
+def test_with_a_memory_budget_every_member_is_shown_to_meet_it(tmp_path: Path) -> None:
+    limit = 1.5 * peak_memory_mib(build_network(BASE, 11), BASE.image_size)
+    table = family(tmp_path, phi="0..5", budget=Limits(peak_memory_mib=limit), seeds=1).table
+    assert table.phi.iloc[-1] > 0
+    assert (table.peak_memory_mib <= limit).all()
 
 
 def test_only_the_family_reads_the_test_split(tmp_path: Path) -> None:
@@ -202,13 +214,6 @@ def test_a_member_too_large_for_the_memory_is_refused_before_it_is_built(tmp_pat
     sentence = r"takes at least [\d,.]+ GiB of memory for 2 at once, and cpu has [\d,.]+ GiB"
     with pytest.raises(ConfigError, match=sentence):
         family(tmp_path, factors="1,1,2", phi=10, seeds=1, workers=2)
-
-
-def test_a_member_says_its_product_and_the_released_network_nearest_to_it(tmp_path: Path) -> None:
-    table = family(tmp_path, seeds=1).table
-    assert table["product"].tolist() == pytest.approx([FACTORS.product**phi for phi in (0, 1, 2)])
-    assert set(table.nearest_released) == {"efficientnet-b0"}
-    assert (table.macs_over_released < 1).all()
 
 
 def test_when_every_training_fails_there_is_no_family(tmp_path: Path) -> None:

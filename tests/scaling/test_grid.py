@@ -16,10 +16,12 @@ from scalesearch.arch.reading import read_rule
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.measure.scores import Job
 from scalesearch.scaling import ScaleConfig, plan_scaling_grid, run_scaling_grid
+from scalesearch.scaling import memory as memory_file
 from scalesearch.scaling.grid import ScalingResult
 from scalesearch.scaling.limits import Limits
+from scalesearch.scaling.memory import memory_floor_mib
 from scalesearch.study.executor import Executor
-from tests.study.stand_ins import TINY_DATA, FormulaExecutor, settings, worth
+from tests.study.stand_ins import TINY_DATA, TINY_TRAINING, FormulaExecutor, settings, worth
 
 TINY = ArchSpec.from_blocks(
     ["ds_r1_k3_s1_c16", "ir_r2_k3_s2_e2_c24"], stem_channels=16, head_channels=32, image_size=16, stem_stride=1
@@ -137,6 +139,36 @@ def test_a_budget_leaves_candidates_out(tmp_path: Path) -> None:
 def test_a_budget_that_no_candidate_meets_is_refused_with_what_would_do(tmp_path: Path, name: str) -> None:
     with pytest.raises(StudyError, match=rf"^budget\.{name} must be at least [\d.]+, the .* candidates; got 0\.001$"):
         scale(tmp_path, budget=Limits(**{name: 0.001}))
+
+
+def test_a_candidate_too_large_for_the_memory_is_refused_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_file, "available_gib", lambda device: 1e-3)
+    sentence = r"^training \d blocks at \d+ px in batches of 11 takes at least .* or the network smaller$"
+    executor = FormulaExecutor()
+    with pytest.raises(ConfigError, match=sentence):
+        scale(tmp_path, executor, budget=Limits(latency_ms=1e6))
+    keys = {"base": str(tmp_path / "base.yaml"), "step": 0.25, "tolerance": 0.25}
+    with pytest.raises(ConfigError, match=sentence):
+        plan_scaling_grid(ScaleConfig(**settings(tmp_path, **keys)))
+    assert executor.submitted == []
+    assert not (tmp_path / "mine" / "study.db").exists()
+
+
+def test_a_candidate_that_is_not_trained_may_be_too_large_for_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = scale(tmp_path, seeds=1)
+    kept = scale(tmp_path, seeds=1, study="small", candidates=1).table.arch_id.item()
+    [arch] = [candidate.arch for candidate in whole.grid.candidates if candidate.arch.arch_id == kept]
+    enough = memory_floor_mib(arch, TINY_TRAINING.batch_size, num_classes=whole.num_classes) / 1024
+    assert enough < max(
+        memory_floor_mib(candidate.arch, TINY_TRAINING.batch_size, num_classes=whole.num_classes) / 1024
+        for candidate in whole.grid.candidates
+    )
+    monkeypatch.setattr(memory_file, "available_gib", lambda device: enough)
+    scale(tmp_path, seeds=1, study="again", candidates=1)
 
 
 def test_a_plan_counts_trainings_and_trains_nothing(tmp_path: Path) -> None:

@@ -67,6 +67,20 @@ def test_what_was_read_stands_to_the_last_bit(tmp_path: Path) -> None:
     assert read(open_record(tmp_path), ARCHS) == read(open_record(tmp_path), ARCHS)
 
 
+def test_an_interruption_loses_no_reading(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(network: torch.nn.Module, image_size: int, **_: Any) -> LatencyInfo:
+        if len(clock.params) == 2:
+            raise KeyboardInterrupt
+        return clock(network, image_size)
+
+    monkeypatch.setattr(latencies_file, "profile_latency", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        read(open_record(tmp_path), ARCHS)
+    monkeypatch.setattr(latencies_file, "profile_latency", clock)
+    assert list(read(open_record(tmp_path), ARCHS).values()) == [1.0, 2.0, 3.0]
+    assert len(clock.params) == 3  # only the one that was missing
+
+
 def test_a_network_that_comes_twice_is_read_once(tmp_path: Path, clock: Clock) -> None:
     assert read(open_record(tmp_path), [ARCHS[0], ARCHS[1], ARCHS[0]]) == {
         ARCHS[0].arch_id: 1.0,

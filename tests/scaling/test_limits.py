@@ -1,4 +1,4 @@
-"""The largest phi within limits, and the memory a training takes at least."""
+"""The largest phi within limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scalesearch.measure.memory import peak_memory_mib
 from scalesearch.measure.profiling import LatencyInfo
 from scalesearch.nn import build_network
 from scalesearch.scaling import limits as limits_file
-from scalesearch.scaling.limits import Limits, available_gib, check_memory, largest_phi, memory_floor_mib
+from scalesearch.scaling.limits import Limits, largest_phi
 
 TINY = ArchSpec.from_blocks(
     ["ds_r1_k3_s1_c16", "ir_r2_k3_s2_e2_c24"], stem_channels=16, head_channels=32, image_size=16, stem_stride=1
@@ -165,67 +165,3 @@ def test_a_real_latency_limit_is_met_by_what_is_reported() -> None:
     solution = largest_phi(TINY, RULE, Limits(latency_ms=1e4, macs=network_cost(TINY).macs))
     assert 0 < solution.latency_ms <= 1e4
     assert solution.arch == TINY
-
-
-def test_the_memory_of_a_training_is_that_of_its_weights_and_kept_activations() -> None:
-    cost = network_cost(TINY, num_classes=10)
-    by_images = [memory_floor_mib(TINY, batch_size, num_classes=10) * 2**20 for batch_size in (1, 2)]
-    assert by_images[1] - by_images[0] == 4 * 3 * cost.acts
-    assert 2 * by_images[0] - by_images[1] == 4 * 4 * cost.params  # weights, gradients, two running means of adamw
-    sgd = memory_floor_mib(TINY, 1, num_classes=10, optimizer="sgd", averaged=True, amp=True) * 2**20
-    assert sgd == 4 * 4 * cost.params + 2 * 3 * cost.acts
-
-
-@pytest.mark.parametrize("activation", ["silu", "relu", "hardswish"])
-def test_autograd_keeps_at_least_what_is_predicted(activation: Any) -> None:
-    arch = ArchSpec.from_dict({**TINY.to_dict(), "activation": activation})
-    network, kept = build_network(arch, 10).train(), {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = network(torch.rand(4, 3, 16, 16)).sum()
-    cost = network_cost(arch, num_classes=10)
-    predicted = memory_floor_mib(arch, 4, num_classes=10, optimizer="adamw") * 2**20 - 4 * 4 * cost.params
-    activations = sum(kept.values()) - 4 * cost.params
-    assert loss.requires_grad
-    assert 0.8 * activations < predicted < 1.1 * activations
-
-
-def test_a_training_that_cannot_fit_is_refused_with_both_figures() -> None:
-    check_memory(TINY, 64)
-    here = available_gib()
-    per_image_mib = memory_floor_mib(TINY, 2) - memory_floor_mib(TINY, 1)
-    batch_size = math.ceil(here * 1024 / per_image_mib)
-    needed = memory_floor_mib(TINY, batch_size) / 1024
-    sentence = (
-        rf"^training 3 blocks at 16 px in batches of {batch_size} takes at least {needed:,.1f} GiB of memory, and cpu"
-        rf" has {here:,.1f} GiB; make train\.batch_size or phi smaller$"
-    )
-    with pytest.raises(ConfigError, match=sentence):
-        check_memory(TINY, batch_size)
-
-
-def test_trainings_at_once_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits_file, "available_gib", lambda device: 1.5 * memory_floor_mib(TINY, 64) / 1024)
-    check_memory(TINY, 64)
-    with pytest.raises(ConfigError, match=r"GiB of memory for 2 at once, and cpu has"):
-        check_memory(TINY, 64, num_workers=2)
-
-
-def test_a_control_group_limits_the_memory_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    free = available_gib()
-    for text, expected in (("1073741824\n", min(1.0, free)), ("max\n", None)):
-        (tmp_path / "memory.max").write_text(text, encoding="ascii")
-        monkeypatch.setattr(limits_file, "_CGROUP_LIMITS", (tmp_path / "memory.max", tmp_path / "missing"))
-        assert expected is None or available_gib() == expected
-    assert available_gib() >= free
-
-
-def test_an_unknown_optimizer_and_an_empty_batch_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^optimizer must be one of sgd, rmsprop, adamw, got 'adam'$"):
-        memory_floor_mib(TINY, 1, optimizer="adam")
-    with pytest.raises(ConfigError, match=r"^batch_size must be at least 1, got 0$"):
-        memory_floor_mib(TINY, 0)

@@ -238,7 +238,7 @@ def test_a_stopped_study_that_goes_on_proposes_what_it_would_have(tmp_path: Path
 def test_a_checkpoint_that_a_killed_driver_did_not_put_in_its_place_is_put_there(tmp_path: Path) -> None:
     result = search(tmp_path, trials=5)
     best = next(t for t in read_record(tmp_path).trials if t.user_attrs["arch_id"] == result.base.arch_id)
-    left = result.checkpoint.with_name(f"trial-{best.number}.safetensors")
+    left = result.checkpoint.with_name(f"search-trial-{best.number}.safetensors")
     result.checkpoint.rename(left)
     result.checkpoint.write_text("weights of an earlier best", encoding="ascii")
     again = search(tmp_path, trials=5)

@@ -238,9 +238,7 @@ def test_a_key_that_cannot_be_is_refused_at_once(tmp_path: Path, changes: dict[s
         ({"backbone": "resnet50"}, "an architecture is "),
     ],
 )
-def test_choices_that_make_no_detector_begin_no_record(
-    tmp_path: Path, changes: dict[str, Any], sentence: str
-) -> None:
+def test_choices_that_make_no_detector_begin_no_record(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ScalesearchError, match=f"^{re.escape(sentence)}"):
         run_detect_scale(new_detect_scale(tmp_path, **changes))
     assert not (tmp_path / "mine" / "study.db").exists()

@@ -70,7 +70,9 @@ def test_choices_must_make_detectors() -> None:
 def test_a_budget_that_no_detector_meets_is_refused_with_the_cheapest(space: DetectorSpace, name: str) -> None:
     cheapest = min(getattr(detector_cost(spec).total, name) for spec in space.detectors())
     check_reachable(space, Budget(**{name: float(cheapest)}))
-    sentence = f"budget.{name} must be at least {cheapest:,}, the cheapest detector of the choices; got {cheapest - 1:,}"
+    sentence = (
+        f"budget.{name} must be at least {cheapest:,}, the cheapest detector of the choices; got {cheapest - 1:,}"
+    )
     with pytest.raises(SpaceError, match=f"^{re.escape(sentence)}$"):
         check_reachable(space, Budget(**{name: float(cheapest - 1)}))
 
