@@ -35,7 +35,7 @@ def pass_memory_mib(arch: ArchSpec, *, num_classes: int, device: str = "cpu", ba
 
 
 def check_trainings(config: StudyConfig, archs: Iterable[ArchSpec], data: ImageData) -> None:
-    """Refuse a part of a study if training one of its networks cannot fit into memory, before any is built.
+    """Refuse a part of a study if training one of its networks cannot fit into memory; none is built.
 
     Raises:
         ConfigError: As ``check_memory``; the sentence has the network with the most activations.

@@ -8,17 +8,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from scalesearch.arch import ArchSpec, ScalingFactors, network_cost
+from scalesearch.arch import network_cost
 from scalesearch.arch.scaling import ScalingRule
 from scalesearch.report.scaling_sections import curves_section, family_section
 from scalesearch.scaling.member_table import summarise_members
 from scalesearch.scaling.members import Member, compound_members, with_rivals
 from scalesearch.study.folder import StudyFolder
-
-BASE = ArchSpec.from_blocks(
-    ["ds_r1_k3_s1_c16", "ir_r2_k3_s2_e2_c24"], stem_channels=16, head_channels=32, image_size=16, stem_stride=1
-)
-FACTORS = ScalingFactors(1.2, 1.1, 1.15)
+from tests.scaling.test_family import BASE, FACTORS
 
 
 def members_of(*phis: float) -> list[Member]:

@@ -23,11 +23,8 @@ from scalesearch.scaling.memory import (
     pass_memory_mib,
 )
 from scalesearch.study.settings import StudyConfig
+from tests.scaling.test_limits import TINY
 from tests.study.stand_ins import settings
-
-TINY = ArchSpec.from_blocks(
-    ["ds_r1_k3_s1_c16", "ir_r2_k3_s2_e2_c24"], stem_channels=16, head_channels=32, image_size=16, stem_stride=1
-)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
