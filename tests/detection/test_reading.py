@@ -28,7 +28,7 @@ def test_a_file_is_the_detector_it_holds(tmp_path: Path, ending: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", r"^a detector is efficientdet-d0 \.\. d7x, or a \.yaml or \.json file; got ''$"),
+        ("", r"^a detector is small, efficientdet-d0 \.\. d7x, or a \.yaml or \.json file; got ''$"),
         ("yolo", r"; got 'yolo'$"),
         ("efficientdet-d8", r"^published detectors are .*; got 'efficientdet-d8' \(did you mean efficientdet-d"),
         ("nowhere/detector.yaml", r"^nowhere/detector\.yaml: cannot be read \(No such file or directory\)$"),
