@@ -25,8 +25,9 @@ _SHOWN = 8
 def detect(config: DetectConfig) -> None:
     """Train detectors, necks and sizes side by side, and score them by COCO's average precision."""
     result = run_detect(config)
+    # what fits into a row of a terminal or a log; detect.csv has the rest
     columns = ["detector", "image_size", "params", "macs", "latency_ms", "val_ap", "val_ap_se", "val_ap50"]
-    columns += ["val_ap50_se", "val_ap_small", "val_ap_medium", "val_ap_large", "test_ap", "num_seeds"]
+    columns += ["val_ap_small", "val_ap_large", "test_ap", "num_seeds"]
     print_frame(result.table[columns].dropna(axis="columns", how="all"), f"Detectors, {config.seeds} seeds each")
     best = result.table.set_index("arch_id").loc[result.best.arch_id]
     say(f"Highest mean AP {best.val_ap:.3f}, AP50 {best.val_ap50:.3f}: {result.best.blocks}")
