@@ -335,7 +335,7 @@ def test_detect_leaves_a_whole_study_that_predict_can_use_and_run_again_trains_n
 ) -> None:
     assert main(DETECT) == 0
     out = capsys.readouterr().out
-    assert re.search(r"Highest mean AP \d\.\d{3}, AP50 \d\.\d{3}: (fpn|bifpn) x1 fast c8 P3-P4", out)
+    assert re.search(r"Highest mean AP \d\.\d{3}, AP50 \d\.\d{3}: (fpn|bifpn) x1 fast c8 P2-P4", out)
     folder = Path("results/mine")
     sqlite = {"study.db-wal", "study.db-shm"}  # gone with the process
     assert {path.name for path in folder.iterdir() if path.is_file()} - {".lock", *sqlite} == DETECT_FILES

@@ -180,7 +180,7 @@ def test_further_channels_learn_and_are_listened_to() -> None:
     assert take_steps(network, 1)["conv_stem.weight"][8:].abs().max() == 0
     gradients = take_steps(network, 1)
     assert gradients["conv_stem.weight"].flatten(1).abs().amax(1).min() > 0
-    assert ears.abs().min() > 0
+    assert torch.count_nonzero(ears) > 0.99 * ears.numel()  # a step may land on 0
     assert len({tuple(row) for row in stem.flatten(1).tolist()}) == 16
 
 
