@@ -31,9 +31,9 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from scalesearch.detection import Detector, build_detector, published_detector
-from scalesearch.detection.anchors import flatten_outputs, make_anchors
-from scalesearch.detection.loss import detection_loss
-from scalesearch.detection.matching import match_anchors
+from scalesearch.detection.boxes.anchors import flatten_outputs, make_anchors
+from scalesearch.detection.boxes.loss import detection_loss
+from scalesearch.detection.boxes.matching import match_anchors
 from scalesearch.detection.training import DetectorTrainConfig
 from scalesearch.measure.optimisation import build_optimizer
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from scalesearch.console import print_frame, say, say_written
+from scalesearch.detection.boxes.matched import rank_pictures
 from scalesearch.detection.data import BoxData, load_box_data
-from scalesearch.detection.matched import rank_pictures
+from scalesearch.detection.nn.trained import load_trained
 from scalesearch.detection.predicting import PredictConfig
 from scalesearch.detection.scoring import detect as detect_boxes
 from scalesearch.detection.studies import DetectConfig, DetectScaleConfig, run_detect, run_detect_scale
 from scalesearch.detection.studies.config import DetectorConfig
-from scalesearch.detection.trained import load_trained
 from scalesearch.report.detector_sections import GALLERY
 from scalesearch.report.plot_detections import draw_mistakes, save_picture
 from scalesearch.report.predictions import run_predict

@@ -18,7 +18,7 @@ from scalesearch.config import (
     load_config,
     load_run_config,
 )
-from scalesearch.detection.reading import DETECTORS
+from scalesearch.detection.arch.reading import DETECTORS
 from scalesearch.errors import ConfigError, ScalesearchError, StudyError
 from scalesearch.measure.scores.config import METHODS
 from scalesearch.paths import CONF

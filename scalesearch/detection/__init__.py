@@ -1,11 +1,11 @@
 """Detectors on any backbone: specification, neck, cost, compound scaling, the network."""
 
-from scalesearch.detection.cost import DetectorCost, detector_cost
-from scalesearch.detection.detector import Detector, build_detector
-from scalesearch.detection.fusion import FusionGraph, fusion_graph
-from scalesearch.detection.published import published_detector
-from scalesearch.detection.scaling import scale_detector
-from scalesearch.detection.spec import DetectorSpec
+from scalesearch.detection.arch.cost import DetectorCost, detector_cost
+from scalesearch.detection.arch.fusion import FusionGraph, fusion_graph
+from scalesearch.detection.arch.published import published_detector
+from scalesearch.detection.arch.scaling import scale_detector
+from scalesearch.detection.arch.spec import DetectorSpec
+from scalesearch.detection.nn.detector import Detector, build_detector
 
 __all__ = [
     "Detector",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from scalesearch.detection.decoding import Detections
+from scalesearch.detection.boxes.decoding import Detections
 
 
 @dataclass(slots=True, eq=False)

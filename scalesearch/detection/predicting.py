@@ -15,11 +15,11 @@ import torch
 
 from scalesearch.data.decoding import decode_image
 from scalesearch.data.formats.folder import SUFFIXES
+from scalesearch.detection.boxes.decoding import DecodingConfig, Detections
 from scalesearch.detection.data.cleaning import build_truth
 from scalesearch.detection.data.sample import BoxSample
-from scalesearch.detection.decoding import DecodingConfig, Detections
+from scalesearch.detection.nn.trained import TrainedDetector
 from scalesearch.detection.scoring import detect
-from scalesearch.detection.trained import TrainedDetector
 from scalesearch.errors import ConfigError, DataError, DivergenceError
 from scalesearch.study.settings import check_at_least, check_device
 

@@ -21,11 +21,11 @@ from pycocotools.cocoeval import COCOeval
 from torch import nn
 
 from scalesearch.data.transforms import Normalisation
-from scalesearch.detection.anchors import flatten_outputs, make_anchors
+from scalesearch.detection.arch.spec import DetectorSpec
+from scalesearch.detection.boxes.anchors import flatten_outputs, make_anchors
+from scalesearch.detection.boxes.decoding import DecodingConfig, Detections, decode_detections
 from scalesearch.detection.data.batches import box_batches
 from scalesearch.detection.data.sample import BoxSource
-from scalesearch.detection.decoding import DecodingConfig, Detections, decode_detections
-from scalesearch.detection.spec import DetectorSpec
 from scalesearch.errors import DivergenceError
 
 _NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")  # pycocotools' first six, in its order

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from scalesearch.detection.anchors import flatten_outputs, make_anchors
+from scalesearch.detection.boxes.anchors import flatten_outputs, make_anchors
+from scalesearch.detection.boxes.loss import BOX_LOSSES, detection_loss
+from scalesearch.detection.boxes.matching import Matches, match_anchors
 from scalesearch.detection.data.augmentation import BoxAugmentation
 from scalesearch.detection.data.batches import BoxBatch, box_batches
 from scalesearch.detection.data.sample import BoxData
-from scalesearch.detection.detector import Detector
-from scalesearch.detection.loss import BOX_LOSSES, detection_loss
-from scalesearch.detection.matching import Matches, match_anchors
+from scalesearch.detection.nn.detector import Detector
 from scalesearch.errors import ConfigError
 from scalesearch.measure.optimisation import Optimisation, OptimisationConfig, check_range
 from scalesearch.measure.training import FitInfo, KeepOn, OnStep, unmoved_generators

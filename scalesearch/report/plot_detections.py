@@ -1,6 +1,6 @@
 """Pictures of what a detector finds and of what it misses, one by one or as a sheet of many.
 
-Nothing is computed here: detections are handed in, and ``scalesearch.detection.matched`` says which are right.
+Nothing is computed here: detections are handed in, and ``scalesearch.detection.boxes.matched`` says which are right.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
+from scalesearch.detection.boxes.decoding import Detections
+from scalesearch.detection.boxes.matched import Outcomes
 from scalesearch.detection.data.sample import BoxSource
-from scalesearch.detection.decoding import Detections
-from scalesearch.detection.matched import Outcomes
 from scalesearch.report import canvas
 from scalesearch.report.caption import add_caption
 from scalesearch.report.drawing import Drawing, Line, Mark, load_font, one_line

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from scalesearch.detection.coco_record import CocoRecord, write_coco
+from scalesearch.detection.nn.trained import load_trained
 from scalesearch.detection.predicting import OnPicture, PredictConfig, Prediction, find_pictures, predict_pictures
-from scalesearch.detection.trained import load_trained
 from scalesearch.errors import ConfigError, DataError
 from scalesearch.report.plot_detections import draw_detections, save_picture
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from scalesearch.arch import ArchSpec
-from scalesearch.detection.spec import DetectorSpec
+from scalesearch.detection.arch.spec import DetectorSpec
 
 BACKBONE = ArchSpec.from_blocks(
     ["ds_r1_k3_s1_c8", "ir_r1_k3_s2_e2_c8", "ir_r1_k3_s2_e2_c16", "ir_r1_k3_s2_e2_c16", "ir_r1_k3_s2_e2_c24"],

@@ -12,8 +12,8 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from scalesearch.data.transforms import Normalisation
 from scalesearch.detection.data.made import open_made
-from scalesearch.detection.detector import build_detector
-from scalesearch.detection.trained import TrainedDetector, save_trained
+from scalesearch.detection.nn.detector import build_detector
+from scalesearch.detection.nn.trained import TrainedDetector, save_trained
 from tests.detection.detectors import tiny_spec
 
 NAMES, IDS = ("cat", "<script>alert(1)</script>\n", "dog"), (7, 90, 3)

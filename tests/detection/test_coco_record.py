@@ -9,9 +9,9 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
+from scalesearch.detection.boxes.decoding import Detections
 from scalesearch.detection.coco_record import write_coco
 from scalesearch.detection.data.coco import CocoFiles, open_coco
-from scalesearch.detection.decoding import Detections
 from tests.detection.predictors import write_made
 
 NAMES, IDS = ('<b>"cat"</b>\n', "größe"), (7, 90)

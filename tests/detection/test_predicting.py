@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from scalesearch.detection.boxes.decoding import DecodingConfig
 from scalesearch.detection.data.cleaning import build_truth
 from scalesearch.detection.data.pictures import PictureSource
-from scalesearch.detection.decoding import DecodingConfig
 from scalesearch.detection.predicting import PictureFiles, PredictConfig, find_pictures, predict_pictures
 from scalesearch.detection.scoring import detect
 from scalesearch.errors import ConfigError, DataError

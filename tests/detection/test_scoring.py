@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from scalesearch.detection.boxes.decoding import Detections
 from scalesearch.detection.data import BoxSample, BoxTruth
-from scalesearch.detection.decoding import Detections
 from scalesearch.detection.scoring import DetectionScores, score_detections
 
 

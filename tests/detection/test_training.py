@@ -12,7 +12,7 @@ import torch
 
 from scalesearch.detection.data import BoxAugmentation, BoxData, BoxDataConfig, load_box_data
 from scalesearch.detection.data.sample import BoxSubset
-from scalesearch.detection.detector import Detector, build_detector
+from scalesearch.detection.nn.detector import Detector, build_detector
 from scalesearch.detection.scoring import detect, score_detections
 from scalesearch.detection.training import DetectorTrainConfig, fit_detector
 from scalesearch.errors import ConfigError, DivergenceError

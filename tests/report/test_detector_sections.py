@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from scalesearch.detection.cost import detector_cost
+from scalesearch.detection.arch.cost import detector_cost
 from scalesearch.detection.studies import DetectorScore
 from scalesearch.errors import StudyError
 from scalesearch.report.detector_sections import detector_sections

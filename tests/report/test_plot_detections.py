@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image, ImageColor
 
+from scalesearch.detection.boxes.decoding import Detections
+from scalesearch.detection.boxes.matched import Outcomes, rank_pictures, sort_detections
 from scalesearch.detection.data.config import BoxDataConfig
 from scalesearch.detection.data.loading import open_boxes
 from scalesearch.detection.data.sample import BoxSource, BoxTruth
 from scalesearch.detection.data.storing import StoredSource
-from scalesearch.detection.decoding import Detections
-from scalesearch.detection.matched import Outcomes, rank_pictures, sort_detections
 from scalesearch.report import canvas
 from scalesearch.report.plot_detections import (
     CLASS_COLOURS,

@@ -16,11 +16,11 @@ import pandas as pd
 from scalesearch.arch import Cost
 from scalesearch.arch.reading import read_rule
 from scalesearch.arch.scaling import ScalingRule
-from scalesearch.detection.cost import detector_cost
-from scalesearch.detection.fusion import NECKS, NeckName
-from scalesearch.detection.reading import save_detector
-from scalesearch.detection.scaling import scale_detector
-from scalesearch.detection.spec import FUSIONS, DetectorSpec, Fusion
+from scalesearch.detection.arch.cost import detector_cost
+from scalesearch.detection.arch.fusion import NECKS, NeckName
+from scalesearch.detection.arch.reading import save_detector
+from scalesearch.detection.arch.scaling import scale_detector
+from scalesearch.detection.arch.spec import FUSIONS, DetectorSpec, Fusion
 from scalesearch.detection.studies.config import DetectorConfig
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.scaling.members import read_phis

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.arch.reading import read_arch
+from scalesearch.detection.arch.reading import read_detector
+from scalesearch.detection.arch.spec import DetectorSpec
+from scalesearch.detection.boxes.decoding import DecodingConfig
 from scalesearch.detection.data import BoxData, BoxDataConfig, load_box_data
-from scalesearch.detection.decoding import DecodingConfig
-from scalesearch.detection.reading import read_detector
-from scalesearch.detection.spec import DetectorSpec
 from scalesearch.detection.studies.job import DetectorJob, PretrainedConfig, score_detector
 from scalesearch.detection.training import DetectorTrainConfig
 from scalesearch.errors import ConfigError, DataError

@@ -11,13 +11,13 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from scalesearch.detection.arch.spec import DetectorSpec
+from scalesearch.detection.boxes.decoding import DecodingConfig
 from scalesearch.detection.data import BoxData, BoxDataConfig, load_box_data
-from scalesearch.detection.decoding import DecodingConfig
-from scalesearch.detection.detector import Detector, build_detector
-from scalesearch.detection.pretrained import load_pretrained
+from scalesearch.detection.nn.detector import Detector, build_detector
+from scalesearch.detection.nn.pretrained import load_pretrained
+from scalesearch.detection.nn.trained import TrainedDetector, save_trained
 from scalesearch.detection.scoring import DetectionScores, detect, score_detections
-from scalesearch.detection.spec import DetectorSpec
-from scalesearch.detection.trained import TrainedDetector, save_trained
 from scalesearch.detection.training import DetectorTrainConfig, fit_detector
 from scalesearch.errors import ConfigError
 from scalesearch.measure.profiling import profile_latency

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from scalesearch.detection.detector import build_detector
-from scalesearch.detection.spec import DetectorSpec
+from scalesearch.detection.arch.spec import DetectorSpec
+from scalesearch.detection.nn.detector import build_detector
 from scalesearch.detection.studies.space import DetectorSpace
 from scalesearch.errors import StudyError
 from scalesearch.measure.profiling import profile_latency

@@ -10,10 +10,10 @@ from typing import Any
 
 from scalesearch.arch import Cost
 from scalesearch.arch.budget import Budget
-from scalesearch.detection.cost import detector_cost
+from scalesearch.detection.arch.cost import detector_cost
+from scalesearch.detection.arch.reading import save_detector
+from scalesearch.detection.arch.spec import DetectorSpec
 from scalesearch.detection.data import BoxData
-from scalesearch.detection.reading import save_detector
-from scalesearch.detection.spec import DetectorSpec
 from scalesearch.detection.studies.config import DetectorConfig
 from scalesearch.detection.studies.job import DetectorJob, DetectorScore
 from scalesearch.detection.studies.latencies import load_latencies

@@ -10,8 +10,8 @@ from typing import Any
 from optuna.trial import Trial
 
 from scalesearch.arch.budget import Budget
-from scalesearch.detection.cost import detector_cost
-from scalesearch.detection.spec import DetectorSpec
+from scalesearch.detection.arch.cost import detector_cost
+from scalesearch.detection.arch.spec import DetectorSpec
 from scalesearch.errors import SpaceError
 
 

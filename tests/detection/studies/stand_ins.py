@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 from torchvision.transforms.v2.functional import to_pil_image
 
-from scalesearch.detection.cost import detector_cost
+from scalesearch.detection.arch.cost import detector_cost
+from scalesearch.detection.arch.spec import DetectorSpec
 from scalesearch.detection.data import BoxAugmentation, BoxDataConfig
 from scalesearch.detection.data.made import open_made
-from scalesearch.detection.spec import DetectorSpec
 from scalesearch.detection.studies import DetectConfig, DetectorJob, DetectorScore, DetectScaleConfig, run_detect
 from scalesearch.detection.training import DetectorTrainConfig
 from scalesearch.study.executor import Executor

@@ -14,15 +14,15 @@ import pytest
 import yaml
 
 from scalesearch.arch.reading import read_rule
-from scalesearch.detection.cost import detector_cost
+from scalesearch.detection.arch.cost import detector_cost
+from scalesearch.detection.arch.fusion import NECKS
+from scalesearch.detection.arch.reading import load_detector
+from scalesearch.detection.arch.scaling import scale_detector
+from scalesearch.detection.arch.spec import FUSIONS
 from scalesearch.detection.data import load_box_data
-from scalesearch.detection.fusion import NECKS
-from scalesearch.detection.reading import load_detector
-from scalesearch.detection.scaling import scale_detector
+from scalesearch.detection.nn.trained import load_trained
 from scalesearch.detection.scoring import detect, score_detections
-from scalesearch.detection.spec import FUSIONS
 from scalesearch.detection.studies import DetectConfig, DetectorJob, run_detect
-from scalesearch.detection.trained import load_trained
 from scalesearch.errors import ConfigError, DataError, ScalesearchError, StudyError
 from tests.detection.studies.stand_ins import (
     NUM_CLASSES,

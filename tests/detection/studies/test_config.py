@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from scalesearch.arch.reading import read_arch
+from scalesearch.detection.arch.reading import DETECTORS, load_detector, read_detector, save_detector
+from scalesearch.detection.boxes.decoding import DecodingConfig
 from scalesearch.detection.data import load_box_data
-from scalesearch.detection.decoding import DecodingConfig
-from scalesearch.detection.reading import DETECTORS, load_detector, read_detector, save_detector
 from scalesearch.detection.studies import DetectorConfig, PretrainedConfig, score_detector
 from scalesearch.errors import ConfigError, ScalesearchError
 from scalesearch.study.executor import LocalExecutor

@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from scalesearch.detection.boxes.decoding import DecodingConfig
 from scalesearch.detection.data import BoxData, load_box_data
 from scalesearch.detection.data.sample import BoxSubset
-from scalesearch.detection.decoding import DecodingConfig
-from scalesearch.detection.detector import build_detector
+from scalesearch.detection.nn.detector import build_detector
+from scalesearch.detection.nn.trained import load_trained
 from scalesearch.detection.scoring import detect, score_detections
 from scalesearch.detection.studies import DetectorJob, DetectorScore, PretrainedConfig, job, score_detector
-from scalesearch.detection.trained import load_trained
 from scalesearch.detection.training import DetectorTrainConfig, fit_detector
 from scalesearch.errors import ConfigError, DivergenceError
 from scalesearch.nn.network import build_network

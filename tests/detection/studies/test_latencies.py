@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from scalesearch.detection.spec import DetectorSpec
+from scalesearch.detection.arch.spec import DetectorSpec
 from scalesearch.detection.studies import latencies
 from scalesearch.detection.studies.latencies import PartLatencies, load_latencies
 from scalesearch.detection.studies.space import DetectorSpace

@@ -15,12 +15,12 @@ import pytest
 import yaml
 
 from scalesearch.arch.budget import Budget
+from scalesearch.detection.arch.reading import load_detector
+from scalesearch.detection.arch.spec import DetectorSpec
 from scalesearch.detection.data import load_box_data
-from scalesearch.detection.reading import load_detector
+from scalesearch.detection.nn.trained import load_trained
 from scalesearch.detection.scoring import detect, score_detections
-from scalesearch.detection.spec import DetectorSpec
 from scalesearch.detection.studies import DetectorJob, DetectScaleConfig, latencies, run_detect_scale
-from scalesearch.detection.trained import load_trained
 from scalesearch.errors import ConfigError, ScalesearchError, SpaceError, StudyError
 from scalesearch.search.rungs import PrunerConfig
 from scalesearch.search.samplers import SAMPLERS

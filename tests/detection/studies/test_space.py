@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from scalesearch.arch.budget import Budget
-from scalesearch.detection.cost import detector_cost
+from scalesearch.detection.arch.cost import detector_cost
 from scalesearch.detection.studies.space import DetectorSpace, check_reachable, read_choices
 from scalesearch.errors import ArchError, SpaceError
 from tests.detection.detectors import tiny_spec
