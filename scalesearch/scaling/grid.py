@@ -21,15 +21,16 @@ from scalesearch.arch.scaling import DEPTH_ROUNDINGS, DepthRounding
 from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.measure.scores import Job
+from scalesearch.nn import build_network
 from scalesearch.scaling.candidates import CONSTRAINTS, ScalingCandidate, ScalingGrid, scaling_grid
 from scalesearch.scaling.doublings import cost_doublings
 from scalesearch.scaling.evidence import CHOICES, Evidence, score_table, weigh
-from scalesearch.scaling.latencies import read_latencies
 from scalesearch.scaling.limits import Limits, within_memory
 from scalesearch.scaling.memory import check_trainings
 from scalesearch.scaling.racing import choose_subset, survivors
 from scalesearch.scaling.verdict import Verdict
 from scalesearch.study.folder import StudyFolder, write_atomically
+from scalesearch.study.latencies import read_latencies
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import StudyConfig, check_at_least, check_choice
 from scalesearch.study.store import Record, write_trials
@@ -243,7 +244,9 @@ def _within_latency(
     if not math.isfinite(limit):
         return candidates
     archs = [candidate.arch for candidate in candidates]
-    read = read_latencies(record, archs, num_classes=num_classes, device=config.torch_device)
+    read = read_latencies(
+        record, archs, build=lambda arch: build_network(arch, num_classes), device=config.torch_device
+    )
     within = [candidate for candidate in candidates if read[candidate.arch.arch_id] <= limit]
     if not within:
         raise StudyError(

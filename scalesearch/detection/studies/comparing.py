@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,10 +21,12 @@ from scalesearch.detection.arch.fusion import NECKS, NeckName
 from scalesearch.detection.arch.reading import save_detector
 from scalesearch.detection.arch.scaling import scale_detector
 from scalesearch.detection.arch.spec import FUSIONS, DetectorSpec, Fusion
+from scalesearch.detection.nn.detector import build_detector
 from scalesearch.detection.studies.config import DetectorConfig
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.scaling.members import read_phis
 from scalesearch.study.folder import write_atomically
+from scalesearch.study.latencies import read_latencies
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import check_at_least, check_choice
 from scalesearch.study.store import Record, write_trials
@@ -163,9 +165,11 @@ def run_detect(config: DetectConfig) -> DetectResult:
         config.save(PART)
         trials = Roster(record, _entries(config, plan)).run(config.executor())
         write_trials(config.folder, config.url)
-        table = summarise_detectors(plan, trials)
-        if table.val_ap.isna().all():
+        if not (trials.state == "COMPLETE").any():
             raise StudyError(f"study {config.study}: every training of detect failed; trials.csv has the reasons")
+        specs = [each.spec for each in plan]
+        latencies = read_latencies(record, specs, build=build_detector, device=config.torch_device)
+        table = summarise_detectors(plan, trials, latencies)
         classes = summarise_classes(plan, trials, data.class_names)
         write_atomically(config.folder.table(PART), table.to_csv(index=False))
         write_atomically(config.folder.table(f"{PART}-classes"), classes.to_csv(index=False))
@@ -175,8 +179,14 @@ def run_detect(config: DetectConfig) -> DetectResult:
         return DetectResult(table, classes, best.spec, checkpoint if checkpoint.exists() else None)
 
 
-def summarise_detectors(plan: Sequence[Planned], trials: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a detector: what it is, what it costs, and its mean scores with standard errors."""
+def summarise_detectors(plan: Sequence[Planned], trials: pd.DataFrame, latencies: Mapping[str, float]) -> pd.DataFrame:
+    """Return a row a detector: what it is, what it costs, and its mean scores with standard errors.
+
+    Args:
+        plan: The detectors.
+        trials: Of the part.
+        latencies: Milliseconds by ``arch_id``.
+    """
     complete = trials[trials.state == "COMPLETE"].reindex(columns=list(dict.fromkeys([*trials.columns, *_SCORES])))
     rows = []
     for each in plan:
@@ -189,7 +199,7 @@ def summarise_detectors(plan: Sequence[Planned], trials: pd.DataFrame) -> pd.Dat
             "neck_cells": spec.neck_cells,
             "head_depth": spec.head_depth,
             **each.cost._asdict(),
-            "latency_ms": mine.latency_ms.median(),
+            "latency_ms": latencies[spec.arch_id],
             "train_seconds": mine.train_seconds.mean(),
         }
         for name in _SCORES:

@@ -10,8 +10,9 @@ import torch
 
 from scalesearch.arch import ArchSpec, network_cost
 from scalesearch.measure.profiling import LatencyInfo
-from scalesearch.scaling import latencies as latencies_file
-from scalesearch.scaling.latencies import read_latencies
+from scalesearch.nn import build_network
+from scalesearch.study import latencies as latencies_file
+from scalesearch.study.latencies import read_latencies
 from scalesearch.study.store import Record
 
 ARCHS = [
@@ -45,7 +46,7 @@ def open_record(folder: Path, part: str = "family") -> Record:
 
 
 def read(record: Record, archs: list[ArchSpec]) -> dict[str, float]:
-    return read_latencies(record, archs, num_classes=10, device="cpu")
+    return read_latencies(record, archs, build=lambda arch: build_network(arch, 10), device="cpu")
 
 
 def test_a_network_is_timed_and_known_by_its_arch_id(tmp_path: Path) -> None:
