@@ -27,6 +27,7 @@ from scalesearch.detection.boxes.decoding import DecodingConfig, Detections, dec
 from scalesearch.detection.data.batches import box_batches
 from scalesearch.detection.data.sample import BoxSource
 from scalesearch.errors import DivergenceError
+from scalesearch.measure.training import evaluating
 
 _NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")  # pycocotools' first six, in its order
 
@@ -68,17 +69,16 @@ def detect(
 ) -> list[Detections]:
     """Return the detections of each picture, in pixels of the picture as annotated, in the order of the source.
 
-    The detector runs in eval mode; its mode is put back.
+    The detector runs in eval mode; every part of it is put back into its own.
 
     Raises:
         DivergenceError: An output is not finite.
     """
     config = config or DecodingConfig()
     anchors, size = make_anchors(spec), (spec.image_size, spec.image_size)
-    was_training = detector.training
-    detector.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    detector.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     found: list[Detections] = []
-    with torch.inference_mode():
+    with evaluating(detector), torch.inference_mode():
         for batch in box_batches(
             source,
             normalisation,
@@ -97,7 +97,6 @@ def detect(
                 Detections(box.to_picture(each.boxes_xyxy), each.scores, each.labels)
                 for box, each in zip(batch.letterboxes, boxes, strict=True)
             ]
-    detector.train(was_training)
     return found
 
 

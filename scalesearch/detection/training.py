@@ -7,7 +7,6 @@ weights bit for bit.
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
@@ -23,7 +22,7 @@ from scalesearch.detection.data.sample import BoxData
 from scalesearch.detection.nn.detector import Detector
 from scalesearch.errors import ConfigError
 from scalesearch.measure.optimisation import Optimisation, OptimisationConfig, check_range
-from scalesearch.measure.training import FitInfo, KeepOn, OnStep, unmoved_generators
+from scalesearch.measure.training import FitInfo, KeepOn, OnStep, take_steps
 
 
 @dataclass(kw_only=True, slots=True)
@@ -86,7 +85,6 @@ def fit_detector(
         ConfigError: A batch is one image, and the coarsest level one cell: BatchNorm has nothing to normalise by.
         DivergenceError: A loss is not finite.
     """
-    started = time.perf_counter()
     num_steps, spec = config.num_steps(len(data.train)), detector.spec
     if min(config.batch_size, len(data.train)) * spec.sizes[-1] == 1:
         raise ConfigError(
@@ -98,29 +96,19 @@ def fit_detector(
         detector.backbone.requires_grad_(requires_grad=False).eval()
     anchors = make_anchors(spec).to(device)
     optimisation = Optimisation(detector, config, num_steps, device)
-    losses: list[float] = []
-    batches = itertools.islice(_endless(data, config, spec.image_size), num_steps)
-    for step, batch in enumerate(batches, start=1):
+
+    def loss_of(batch: BoxBatch) -> Tensor:
         images = batch.images.to(device, memory_format=torch.channels_last, non_blocking=True)
         matches = _match(anchors, batch)
         with optimisation.autocast():
             outputs = detector(images)
         logits, offsets = (flatten_outputs(each, spec.num_anchors).float() for each in outputs)
-        losses.append(
-            optimisation.step(detection_loss(logits, offsets, anchors, matches, box_loss=config.box_loss).total)
-        )
-        if on_step is not None:
-            on_step(step, num_steps)
-        if keep_on is not None and step in rungs and step < num_steps:
-            with unmoved_generators(device):
-                goes_on = keep_on(step, optimisation.evaluated)
-            if config.frozen_backbone:
-                detector.backbone.eval()  # a reading puts back one mode for all
-            if not goes_on:
-                break
-    optimisation.settle()
-    tail = losses[-max(1, len(losses) // 10) :]
-    return FitInfo(len(losses), sum(tail) / len(tail), time.perf_counter() - started)
+        return detection_loss(logits, offsets, anchors, matches, box_loss=config.box_loss).total
+
+    batches = itertools.islice(_endless(data, config, spec.image_size), num_steps)
+    return take_steps(
+        batches, loss_of, optimisation, num_steps, device=device, on_step=on_step, rungs=rungs, keep_on=keep_on
+    )
 
 
 def _match(anchors: Tensor, batch: BoxBatch) -> list[Matches]:

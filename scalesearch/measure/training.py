@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,9 @@ from torch import Tensor, nn
 from scalesearch.data import Augmentation, Split
 from scalesearch.errors import DivergenceError
 from scalesearch.measure.optimisation import Optimisation, OptimisationConfig, check_range
+
+B = TypeVar("B")
+"""A batch, of whatever the loss takes."""
 
 OnStep = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
@@ -101,21 +105,55 @@ def fit(
     Raises:
         DivergenceError: A loss is not finite.
     """
-    started = time.perf_counter()
     num_steps = config.num_steps(len(train))
     network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     optimisation = Optimisation(network, config, num_steps, device)
-    losses: list[float] = []
-    batches = itertools.islice(_endless(train, config, image_size), num_steps)
-    for step, (images, targets) in enumerate(batches, start=1):
-        images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+
+    def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
+        images = batch[0].to(device, memory_format=torch.channels_last, non_blocking=True)
         with optimisation.autocast():
-            loss = F.cross_entropy(network(images), targets.to(device), label_smoothing=config.label_smoothing)
-        losses.append(optimisation.step(loss))
+            return F.cross_entropy(network(images), batch[1].to(device), label_smoothing=config.label_smoothing)
+
+    batches = itertools.islice(_endless(train, config, image_size), num_steps)
+    return take_steps(
+        batches, loss_of, optimisation, num_steps, device=device, on_step=on_step, rungs=rungs, keep_on=keep_on
+    )
+
+
+def take_steps(
+    batches: Iterable[B],
+    loss_of: Callable[[B], Tensor],
+    optimisation: Optimisation,
+    num_steps: int,
+    *,
+    device: str,
+    on_step: OnStep | None = None,
+    rungs: Collection[int] = (),
+    keep_on: KeepOn | None = None,
+) -> FitInfo:
+    """Take a step a batch, whatever is trained, and leave the weights to be evaluated in the network.
+
+    Args:
+        batches: One a step.
+        loss_of: Of a batch, a scalar to go down.
+        optimisation: Of the network.
+        num_steps: In all.
+        device: On which the network is.
+        on_step: As in ``fit``.
+        rungs: As in ``fit``.
+        keep_on: As in ``fit``.
+
+    Raises:
+        DivergenceError: A loss is not finite.
+    """
+    started = time.perf_counter()
+    losses: list[float] = []
+    for step, batch in enumerate(batches, start=1):
+        losses.append(optimisation.step(loss_of(batch)))
         if on_step is not None:
             on_step(step, num_steps)
         if keep_on is not None and step in rungs and step < num_steps:
-            with unmoved_generators(device):
+            with _unmoved_generators(device):
                 goes_on = keep_on(step, optimisation.evaluated)
             if not goes_on:
                 break
@@ -124,15 +162,26 @@ def fit(
     return FitInfo(len(losses), sum(tail) / len(tail), time.perf_counter() - started)
 
 
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode, and at the end every part of it into the mode that it had."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 def evaluate(
     network: nn.Module, split: Split, *, image_size: int, batch_size: int = 250, device: str = "cpu"
 ) -> EvalInfo:
-    """Return the accuracy of ``network`` in eval mode; its mode is put back."""
-    was_training = network.training
-    network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    """Return the accuracy of ``network`` in eval mode; every part of it is put back into its own mode."""
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     correct, loss = 0, 0.0
     # not around the move above: parameters made in inference mode could never be trained
-    with torch.inference_mode():
+    with evaluating(network), torch.inference_mode():
         for images, targets in split.batches(
             batch_size=batch_size, image_size=image_size, augmentation=None, shuffle=False, drop_last=False
         ):
@@ -140,13 +189,12 @@ def evaluate(
             logits = network(images.to(device, memory_format=torch.channels_last)).float()
             correct += int((logits.argmax(1) == targets).sum())
             loss += float(F.cross_entropy(logits, targets, reduction="sum"))
-    network.train(was_training)
     if not math.isfinite(loss):
         raise DivergenceError("the network's outputs on the evaluation images are not finite")
     return EvalInfo(correct / len(split), loss / len(split), len(split))
 
 
-def unmoved_generators(device: str) -> AbstractContextManager[None]:
+def _unmoved_generators(device: str) -> AbstractContextManager[None]:
     """Give back what is drawn inside from torch's global generators, so that a reading does not change the training."""
     on_cuda = torch.device(device).type == "cuda"
     return torch.random.fork_rng(devices=[device] if on_cuda else [])

@@ -1,11 +1,13 @@
-"""A small detector for tests."""
+"""A small detector for tests, and boxes without pictures."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from scalesearch.arch import ArchSpec
 from scalesearch.detection.arch.spec import DetectorSpec
+from scalesearch.detection.data.sample import BoxSample, BoxTruth
 
 BACKBONE = ArchSpec.from_blocks(
     ["ds_r1_k3_s1_c8", "ir_r1_k3_s2_e2_c8", "ir_r1_k3_s2_e2_c16", "ir_r1_k3_s2_e2_c16", "ir_r1_k3_s2_e2_c24"],
@@ -26,3 +28,22 @@ def tiny_spec(**changes: Any) -> DetectorSpec:
         "head_depth": 1,
     }
     return DetectorSpec(**{**values, **changes})
+
+
+@dataclass(frozen=True)
+class Truths:
+    """Boxes without pictures; a source that nobody may decode."""
+
+    truths: list[BoxTruth]
+
+    def __len__(self) -> int:
+        return len(self.truths)
+
+    def read(self, index: int) -> BoxSample:
+        raise AssertionError("boxes alone are read here")
+
+    def read_truth(self, index: int) -> BoxTruth:
+        return self.truths[index]
+
+    def describe(self, index: int) -> str:
+        return f"picture {index}"

@@ -3,33 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import pytest
 import torch
 
 from scalesearch.detection.boxes.decoding import Detections
-from scalesearch.detection.data import BoxSample, BoxTruth
+from scalesearch.detection.data import BoxTruth
 from scalesearch.detection.scoring import DetectionScores, score_detections
-
-
-@dataclass(frozen=True)
-class Truths:
-    """Boxes without pictures; a source as scoring reads it."""
-
-    truths: list[BoxTruth]
-
-    def __len__(self) -> int:
-        return len(self.truths)
-
-    def read(self, index: int) -> BoxSample:
-        raise AssertionError("scoring decodes nothing")
-
-    def read_truth(self, index: int) -> BoxTruth:
-        return self.truths[index]
-
-    def describe(self, index: int) -> str:
-        return f"picture {index}"
+from tests.detection.detectors import Truths
 
 
 def truth(boxes: list[list[float]], labels: list[int], crowds: list[bool] | None = None) -> BoxTruth:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -17,29 +16,11 @@ from pycocotools.cocoeval import COCOeval
 
 from scalesearch.detection.boxes.decoding import Detections
 from scalesearch.detection.boxes.matched import Outcomes, rank_pictures, sort_detections
-from scalesearch.detection.data.sample import BoxSample, BoxTruth
+from scalesearch.detection.data.sample import BoxTruth
+from tests.detection.detectors import Truths
 
 Box = tuple[float, float, float, float]
 A, B = (10.0, 10.0, 30.0, 30.0), (50.0, 50.0, 90.0, 70.0)
-
-
-@dataclass(frozen=True)
-class Truths:
-    """Boxes without pictures; a source as scoring reads it."""
-
-    truths: list[BoxTruth]
-
-    def __len__(self) -> int:
-        return len(self.truths)
-
-    def read(self, index: int) -> BoxSample:
-        raise AssertionError("ranking decodes nothing")
-
-    def read_truth(self, index: int) -> BoxTruth:
-        return self.truths[index]
-
-    def describe(self, index: int) -> str:
-        return f"picture {index}"
 
 
 def truth(*boxes: tuple[Box, int] | tuple[Box, int, bool]) -> BoxTruth:
