@@ -21,7 +21,7 @@ from scalesearch.detection.data.sample import BoxSample
 from scalesearch.detection.nn.trained import TrainedDetector
 from scalesearch.detection.scoring import detect
 from scalesearch.errors import ConfigError, DataError, DivergenceError
-from scalesearch.study.settings import check_at_least, check_device
+from scalesearch.study.settings import check_at_least, check_device, resolve_device
 
 _logger = logging.getLogger(__name__)
 
@@ -86,9 +86,7 @@ class PredictConfig:
     @property
     def torch_device(self) -> str:
         """The device with ``auto`` resolved."""
-        if self.device != "auto":
-            return self.device
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return resolve_device(self.device)
 
 
 @dataclass(frozen=True, slots=True)

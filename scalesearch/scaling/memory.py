@@ -40,18 +40,18 @@ def check_trainings(config: StudyConfig, archs: Iterable[ArchSpec], data: ImageD
     Raises:
         ConfigError: As ``check_memory``; the sentence has the network with the most activations.
     """
-    num_classes, train = data.num_classes, config.train
+    num_classes, train, device = data.num_classes, config.train, config.torch_device
+    batch_size = min(train.batch_size, len(data.train))  # as the training takes them
     for arch in sorted(archs, key=lambda arch: network_cost(arch, num_classes=num_classes).acts, reverse=True):
-        check_memory(
+        floor_mib = memory_floor_mib(
             arch,
-            min(train.batch_size, len(data.train)),  # as the training takes them
+            batch_size,
             num_classes=num_classes,
             optimizer=train.optimizer,
             averaged=train.ema_decay > 0,
-            amp=train.amp,
-            device=config.torch_device,
-            num_workers=config.workers,
+            amp=train.amp and device != "cpu",
         )
+        check_memory(arch, batch_size, floor_mib, device=device, num_workers=config.workers)
 
 
 def memory_floor_mib(
@@ -94,25 +94,14 @@ def memory_floor_mib(
 
 
 def check_memory(
-    arch: ArchSpec,
-    batch_size: int,
-    *,
-    num_classes: int = 1000,
-    optimizer: str = "adamw",
-    averaged: bool = False,
-    amp: bool = False,
-    device: str = "cpu",
-    num_workers: int = 1,
+    arch: ArchSpec, batch_size: int, floor_mib: float, *, device: str = "cpu", num_workers: int = 1
 ) -> None:
     """Refuse a training that cannot fit into the memory of its device, before anything is built.
 
     Args:
-        arch: The network, at its own image size.
+        arch: The network.
         batch_size: Images a step.
-        num_classes: Outputs of the classifier.
-        optimizer: As ``memory_floor_mib``.
-        averaged: As ``memory_floor_mib``.
-        amp: As ``memory_floor_mib``; on the CPU there is none.
+        floor_mib: What it takes at least, by ``memory_floor_mib``.
         device: Whose memory is asked for.
         num_workers: Trainings that share the memory.
 
@@ -120,9 +109,7 @@ def check_memory(
         ConfigError: The least that it takes is more than there is; the sentence has both.
     """
     check_counts(num_workers=num_workers)
-    amp = amp and device != "cpu"
-    each = memory_floor_mib(arch, batch_size, num_classes=num_classes, optimizer=optimizer, averaged=averaged, amp=amp)
-    needed, available = each * num_workers / 1024, available_gib(device)
+    needed, available = floor_mib * num_workers / 1024, available_gib(device)
     if needed > available:
         at_once = f" for {num_workers} at once" if num_workers > 1 else ""
         raise ConfigError(

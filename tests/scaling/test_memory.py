@@ -71,7 +71,7 @@ def test_autograd_keeps_at_least_what_is_predicted(activation: Any) -> None:
 
 
 def test_a_training_that_cannot_fit_is_refused_with_both_figures() -> None:
-    check_memory(TINY, 64)
+    check_memory(TINY, 64, memory_floor_mib(TINY, 64))
     here = available_gib()
     per_image_mib = memory_floor_mib(TINY, 2) - memory_floor_mib(TINY, 1)
     batch_size = math.ceil(here * 1024 / per_image_mib)
@@ -81,14 +81,14 @@ def test_a_training_that_cannot_fit_is_refused_with_both_figures() -> None:
         rf" has {here:,.1f} GiB; make train\.batch_size or the network smaller$"
     )
     with pytest.raises(ConfigError, match=sentence):
-        check_memory(TINY, batch_size)
+        check_memory(TINY, batch_size, memory_floor_mib(TINY, batch_size))
 
 
 def test_trainings_at_once_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_file, "available_gib", lambda device: 1.5 * memory_floor_mib(TINY, 64) / 1024)
-    check_memory(TINY, 64)
+    check_memory(TINY, 64, memory_floor_mib(TINY, 64))
     with pytest.raises(ConfigError, match=r"GiB of memory for 2 at once, and cpu has"):
-        check_memory(TINY, 64, num_workers=2)
+        check_memory(TINY, 64, memory_floor_mib(TINY, 64), num_workers=2)
 
 
 def test_a_control_group_limits_the_memory_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
