@@ -154,6 +154,7 @@ def run_detect(config: DetectConfig) -> DetectResult:
             raise ConfigError("reads_test must be false: the data have no test split")
         plan = config.plan(data.num_classes)
         config.warn_of_upsampling(max(each.spec.image_size for each in plan))
+        config.check_pretrained(plan[0].spec)
         record = Record.open(
             config.url,
             config.study,

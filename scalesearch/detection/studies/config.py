@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from scalesearch.arch.reading import read_arch
 from scalesearch.detection.arch.reading import read_detector
 from scalesearch.detection.arch.spec import DetectorSpec
 from scalesearch.detection.boxes.decoding import DecodingConfig
 from scalesearch.detection.data import BoxData, BoxDataConfig, load_box_data
-from scalesearch.detection.studies.job import DetectorJob, PretrainedConfig, score_detector
+from scalesearch.detection.studies.job import DetectorJob, PretrainedConfig, begin_detector, score_detector
 from scalesearch.detection.training import DetectorTrainConfig
 from scalesearch.errors import ConfigError, DataError
 from scalesearch.study.executor import Executor, LocalExecutor
@@ -109,6 +111,18 @@ class DetectorConfig(PartConfig):
         begun = {**asdict(self.pretrained), "path": _fingerprint(self.pretrained.path)}
         training = {"train": asdict(self.train), "decoding": asdict(self.decoding), "pretrained": begun}
         return {"data": pictures, **training, "seed": self.seed}
+
+    def check_pretrained(self, arch: DetectorSpec) -> None:
+        """Say what the file of weights gives a detector, before anything is trained; nothing where there is no file.
+
+        Raises:
+            ConfigError: It cannot be read, or does not fit.
+        """
+        if self.pretrained.path:
+            with torch.random.fork_rng(devices=[]):
+                _, info = begin_detector(self.job(arch, self.seed))
+            assert info is not None
+            _logger.warning("%s: %s", self.pretrained.path, info.describe())
 
     def warn_of_upsampling(self, image_size: int) -> None:
         """Warn where detectors are to see more pixels than are kept of the pictures."""

@@ -15,7 +15,7 @@ from scalesearch.detection.arch.spec import DetectorSpec
 from scalesearch.detection.boxes.decoding import DecodingConfig
 from scalesearch.detection.data import BoxData, BoxDataConfig, load_box_data
 from scalesearch.detection.nn.detector import Detector, build_detector
-from scalesearch.detection.nn.pretrained import load_pretrained
+from scalesearch.detection.nn.pretrained import PretrainedInfo, load_pretrained
 from scalesearch.detection.nn.trained import TrainedDetector, save_trained
 from scalesearch.detection.scoring import DetectionScores, detect, score_detections
 from scalesearch.detection.training import DetectorTrainConfig, fit_detector
@@ -126,7 +126,7 @@ def score_detector(job: DetectorJob, watcher: Watcher | None = None) -> Detector
     """
     data = load_box_data(job.data, warns=False)
     torch.manual_seed(job.seed)
-    detector = _build(job)
+    detector, _ = begin_detector(job)
     torch.manual_seed(job.seed)  # the same pictures in the same order, whatever a detector's weights have drawn
     ladder = None if watcher is None else _Ladder(job, data, watcher)
     fitted = fit_detector(
@@ -152,7 +152,12 @@ def score_detector(job: DetectorJob, watcher: Watcher | None = None) -> Detector
     )
 
 
-def _build(job: DetectorJob) -> Detector:
+def begin_detector(job: DetectorJob) -> tuple[Detector, PretrainedInfo | None]:
+    """Return the detector as its training begins, and what came of the file of weights, where there is one.
+
+    Raises:
+        ConfigError: The weights cannot be read, or do not fit.
+    """
     begun = job.pretrained
     detector = build_detector(
         job.arch,
@@ -161,9 +166,7 @@ def _build(job: DetectorJob) -> Detector:
         bn_momentum=job.train.bn_momentum,
         drop_path=job.train.drop_path,
     )
-    if begun.path:
-        load_pretrained(detector, Path(begun.path))
-    return detector
+    return detector, load_pretrained(detector, begun.path) if begun.path else None
 
 
 def _read_val(detector: nn.Module, data: BoxData, job: DetectorJob) -> dict[str, Any]:

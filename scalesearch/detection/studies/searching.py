@@ -110,6 +110,7 @@ def run_detect_scale(config: DetectScaleConfig) -> DetectScaleResult:
         space = config.read_space(data.num_classes)
         check_reachable(space, config.budget)
         config.warn_of_upsampling(max(spec.image_size for spec in space.detectors()))
+        config.check_pretrained(next(space.detectors()))
         problem = DetectorProblem(config, space, _open_objectives(config, space), data)
         settings = LoopSettings(
             part=PART,

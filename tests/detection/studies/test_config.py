@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import save_file
 
+from scalesearch.arch import published_arch
 from scalesearch.arch.reading import read_arch
 from scalesearch.detection.arch.reading import DETECTORS, load_detector, read_detector, save_detector
 from scalesearch.detection.boxes.decoding import DecodingConfig
 from scalesearch.detection.data import load_box_data
+from scalesearch.detection.nn.detector import build_detector
 from scalesearch.detection.studies import DetectorConfig, PretrainedConfig, score_detector
 from scalesearch.errors import ConfigError, ScalesearchError
 from scalesearch.study.executor import LocalExecutor
@@ -138,3 +141,15 @@ def test_pixels_that_are_not_kept_are_warned_of(tmp_path: Path, caplog: pytest.L
     (warning,) = caplog.records
     assert "96" in warning.getMessage()
     assert "64" in warning.getMessage()
+
+
+def test_weights_to_begin_with_are_told_of_before_anything_is_trained(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec, path = tiny_spec(), tmp_path / "whole.safetensors"
+    save_file(build_detector(replace(spec, num_classes=9)).state_dict(), path)
+    DetectorConfig(pretrained=PretrainedConfig(path=str(path))).check_pretrained(spec)
+    assert "left fresh 2 (class_net.predict.conv_pw.weight, class_net.predict.conv_pw.bias)" in caplog.text
+    other = tiny_spec(backbone=published_arch("efficientnet-b0"))
+    with pytest.raises(ConfigError, match=r"whole\.safetensors"):
+        DetectorConfig(pretrained=PretrainedConfig(path=str(path))).check_pretrained(other)
