@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from scalesearch.errors import StudyError
 from scalesearch.report.analysis import SERIES_ORDER, frontier_info, scaling_info
@@ -46,30 +47,33 @@ def write_report(folder: StudyFolder, storage: str | None = None, baseline: str 
     records = [record for record in records if record.part in (*SERIES_ORDER, CURVES, *DETECTOR_PARTS)]
     detectors = trials[trials.part.isin(DETECTOR_PARTS)]
     pictures = list(draw_detectors(folder, detectors)) if (detectors.state == "COMPLETE").any() else []
+    lines = _detector_lines(detectors) if pictures else []
+    frontier = scaling = None
     networks = trials[trials.part.isin((*SERIES_ORDER, CURVES))]
-    if pictures and not (networks.state == "COMPLETE").any():
-        write_atomically(folder.readme, write_summary(folder, records, None, None))
-        return Report((folder.table("trials"), *pictures, folder.readme), tuple(_detector_lines(detectors)))
-    drawn = trials[trials.part.isin(SERIES_ORDER)]
-    if drawn.empty:  # beside a family, its siblings' rivals would crowd the frontier, and they have their own picture
-        drawn = trials[trials.part == CURVES]
-    if drawn.empty:  # nothing of theirs is complete either: refused with what became of them
-        drawn = detectors
-    if baseline is not None:
-        records.append(_baseline(folder, storage, baseline))
-        drawn = pd.concat([drawn, records[-1].frame()], ignore_index=True)
-    by_macs = frontier_info(drawn, budget=_budget_macs(folder), title=f"What compute buys: study {folder.name}")
-    if drawn.latency_ms.notna().any():
-        figure = plot_frontiers(by_macs, frontier_info(drawn, cost="latency_ms", title=by_macs.title))
-    else:  # looked up in a table: nothing ran
-        figure = plot_frontier(by_macs)
-    pictures += save_figure(figure, folder.root / "frontier")
-    scaling = None
-    if "scale" in set(trials.part):
-        scaling = grid_info(trials[trials.part == "scale"])
+    if not pictures or (networks.state == "COMPLETE").any():
+        drawn = networks[networks.part != CURVES]
+        if drawn.empty:  # beside a family, its rivals would crowd the frontier, and they have their own picture
+            drawn = networks
+        if drawn.empty:  # nothing of detectors is complete either: refused with what became of them
+            drawn = detectors
+        if baseline is not None:
+            records.append(_baseline(folder, storage, baseline))
+            drawn = pd.concat([drawn, records[-1].frame()], ignore_index=True)
+        frontier = frontier_info(drawn, budget=_budget_macs(folder), title=f"What compute buys: study {folder.name}")
+        pictures += save_figure(_plot_networks(frontier, drawn), folder.root / "frontier")
+        lines = [*_frontier_lines(frontier), *lines]
+    if "scale" in set(networks.part):
+        scaling = grid_info(networks[networks.part == "scale"])
         pictures += save_figure(plot_scaling(scaling), folder.root / "scaling")
-    write_atomically(folder.readme, write_summary(folder, records, by_macs, scaling))
-    return Report((folder.table("trials"), *pictures, folder.readme), tuple(_frontier_lines(by_macs)))
+    write_atomically(folder.readme, write_summary(folder, records, frontier, scaling))
+    return Report((folder.table("trials"), *pictures, folder.readme), tuple(lines))
+
+
+def _plot_networks(by_macs: FrontierInfo, drawn: pd.DataFrame) -> Figure:
+    """Draw accuracy against macs and, unless nothing ran because it was looked up in a table, against latency."""
+    if not drawn.latency_ms.notna().any():
+        return plot_frontier(by_macs)
+    return plot_frontiers(by_macs, frontier_info(drawn, cost="latency_ms", title=by_macs.title))
 
 
 def grid_info(trials: pd.DataFrame) -> ScalingInfo:

@@ -53,7 +53,7 @@ def test_a_study_of_both_has_both_frontiers(folder: StudyFolder) -> None:
     add_detectors(open_record(folder, "detect"), [0.2])
     report = write_report(folder)
     assert {"frontier.png", "detectors.png"} <= {path.name for path in report.files}
-    assert [line.split(",")[0] for line in report.lines] == ["search: 3 networks"]
+    assert [line.split(",")[0] for line in report.lines] == ["search: 3 networks", "3 trainings of detectors"]
     said = folder.readme.read_text(encoding="utf-8")
     assert said.index("## The frontier") < said.index("## Detectors")
     rows = [line.split("|")[1].strip() for line in said.splitlines() if line.startswith("| ")]
