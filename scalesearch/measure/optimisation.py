@@ -186,7 +186,7 @@ def _running_mean(network: nn.Module, decay: float) -> AveragedModel | None:
     def blend(means: Any, values: Any, num_averaged: Tensor | int) -> None:  # noqa: ANN401 (lists of one type)
         warm = min(decay, (1 + int(num_averaged)) / (10 + int(num_averaged)))
         if means[0].is_floating_point():
-            torch._foreach_lerp_(means, values, 1 - warm)  # all at once: one by one took 6 % of a detector's step
+            torch._foreach_lerp_(means, values, 1 - warm)  # all at once: a detector has hundreds of small tensors
         else:
             torch._foreach_copy_(means, values)
 
