@@ -19,7 +19,7 @@ from scalesearch.arch import SearchSpace, network_cost
 from scalesearch.arch.budget import Budget
 from scalesearch.config import load_config
 from scalesearch.measure.scores import Job, score_job
-from scalesearch.study.executor import Failed, LocalExecutor, Scored
+from scalesearch.study.executors import Failed, LocalExecutor, Scored
 
 NUM_NETWORKS, SEEDS = 6, (0, 1)
 BUDGET = Budget(macs=4e6)

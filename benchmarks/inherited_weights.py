@@ -49,7 +49,7 @@ from scalesearch.nn import build_network
 from scalesearch.nn.growing import grow_weights
 from scalesearch.scaling.family import FamilyConfig, plan_members
 from scalesearch.scaling.members import Member
-from scalesearch.study.executor import keep_freed_memory
+from scalesearch.study.executors import keep_freed_memory
 
 BASE = Path(__file__).resolve().parents[1] / "results" / "cifar10-scaling" / "base.yaml"
 DEFAULTS = (f"base={BASE}", "factors=1.2,1.1,1.15", "phi=0..1", "rivals=true", "train=brief", "device=cpu")

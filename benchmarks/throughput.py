@@ -49,7 +49,7 @@ from scalesearch.measure.scores import Job, score_job
 from scalesearch.measure.training import TrainConfig
 from scalesearch.nn import build_network
 from scalesearch.search import SearchConfig, run_search
-from scalesearch.study.executor import LocalExecutor, Stepped
+from scalesearch.study.executors import LocalExecutor, Stepped
 from scalesearch.study.store import load_records
 
 CIFAR10 = Path(__file__).resolve().parents[2] / "shared" / "data" / "cifar10"

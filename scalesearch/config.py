@@ -30,6 +30,7 @@ from scalesearch.paths import CONF
 from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
 from scalesearch.search.fidelity import FidelityConfig
+from scalesearch.study.executors import EXECUTORS, ExecutorConfig
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.settings import PartConfig, StudyConfig, check_at_least, check_device
 
@@ -191,6 +192,8 @@ def _register_schemas() -> None:
     store = ConfigStore.instance()
     for verb, schema in SCHEMAS.items():
         store.store(name=f"{verb}_schema", node=schema)
+    for kind in EXECUTORS:  # the same for networks and for detectors, whose yaml lie apart
+        store.store(group="executor", name=kind, node=ExecutorConfig(kind=kind))
 
 
 def conf_of(verb: str) -> Path:
@@ -211,7 +214,8 @@ def _read_key(verb: str, argument: str) -> str:
     if override.type != OverrideType.CHANGE or override.package is not None or not override.key_or_group:
         raise ConfigError(f"an argument is key=value, got {argument!r}")
     key, value = override.key_or_group, override.value()
-    allowed = sorted(file.stem for file in (conf_of(verb) / key).glob("*.yaml"))
+    files = sorted(file.stem for file in (conf_of(verb) / key).glob("*.yaml"))
+    allowed = list(EXECUTORS) if key == "executor" else files
     if allowed and value not in allowed:
         raise ConfigError(f"{key} must be one of {', '.join(allowed)}, got {value!r}")
     return key

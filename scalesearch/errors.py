@@ -31,5 +31,9 @@ class StudyError(ScalesearchError):
     """A study that cannot be opened, or that was begun with something else."""
 
 
+class SnapshotError(ScalesearchError):
+    """A training's state on disk that cannot be read: the training begins anew."""
+
+
 class DivergenceError(RuntimeError):
     """Training gave a loss that is not finite: a failed trial, not a mistake of the user's."""

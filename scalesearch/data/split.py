@@ -29,7 +29,14 @@ class Split(Protocol):
     def __len__(self) -> int: ...
 
     def batches(
-        self, *, batch_size: int, image_size: int, augmentation: Augmentation | None, shuffle: bool, drop_last: bool
+        self,
+        *,
+        batch_size: int,
+        image_size: int,
+        augmentation: Augmentation | None,
+        shuffle: bool,
+        drop_last: bool,
+        first: int = 0,
     ) -> Iterator[Batch]:
         """Give every image once: images and targets, batch by batch, on the CPU.
 
@@ -42,6 +49,8 @@ class Split(Protocol):
             augmentation: None for evaluation: the middle square of each picture, resized.
             shuffle: Draw the order; otherwise it is that of ``labels``.
             drop_last: Leave a smaller last batch out.
+            first: Batch to begin with, counted from 0: those before it are neither decoded nor augmented. What is
+                drawn at once for the whole pass is drawn all the same.
 
         Raises:
             DataError: A size below 1, or ``drop_last`` would leave no batch at all.
@@ -65,12 +74,19 @@ class MemorySplit:
         return len(self.labels)
 
     def batches(
-        self, *, batch_size: int, image_size: int, augmentation: Augmentation | None, shuffle: bool, drop_last: bool
+        self,
+        *,
+        batch_size: int,
+        image_size: int,
+        augmentation: Augmentation | None,
+        shuffle: bool,
+        drop_last: bool,
+        first: int = 0,
     ) -> Iterator[Batch]:
         """Give every image once; see ``Split.batches``."""
         check_sizes(len(self), batch_size=batch_size, image_size=image_size, drop_last=drop_last)
         rows = order_rows(len(self), batch_size=batch_size, shuffle=shuffle, drop_last=drop_last)
-        return self._give(rows, image_size, augmentation)
+        return self._give(rows[first:], image_size, augmentation)
 
     def _give(
         self, rows_of_batches: list[torch.Tensor], image_size: int, augmentation: Augmentation | None

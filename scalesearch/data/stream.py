@@ -48,7 +48,14 @@ class StreamSplit:
         return len(self.source)
 
     def batches(
-        self, *, batch_size: int, image_size: int, augmentation: Augmentation | None, shuffle: bool, drop_last: bool
+        self,
+        *,
+        batch_size: int,
+        image_size: int,
+        augmentation: Augmentation | None,
+        shuffle: bool,
+        drop_last: bool,
+        first: int = 0,
     ) -> Iterator[Batch]:
         """Give every image once; see ``Split.batches``.
 
@@ -59,7 +66,7 @@ class StreamSplit:
         rows = order_rows(len(self), batch_size=batch_size, shuffle=shuffle, drop_last=drop_last)
         loader = DataLoader(
             _Views(self.source, image_size, augmentation),
-            batch_sampler=_draw_tickets(rows, needs_seeds=augmentation is not None),
+            batch_sampler=_draw_tickets(rows, needs_seeds=augmentation is not None)[first:],
             num_workers=self.loader_workers,
             collate_fn=_collate,
             # The loader draws a number for its workers, which no image uses: from here, not from the caller's stream.

@@ -8,13 +8,13 @@ a millionth.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from scalesearch.atomic import replacing
 from scalesearch.detection.boxes.decoding import Detections
 
 
@@ -48,20 +48,12 @@ class CocoRecord:
 @contextmanager
 def write_coco(path: Path, class_names: tuple[str, ...], category_ids: tuple[int, ...]) -> Iterator[CocoRecord]:
     """Open a record; the file is there when the block has ended without an error, whole, and else as it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     categories = [{"id": number, "name": name} for number, name in zip(category_ids, class_names, strict=True)]
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            record = CocoRecord(file, category_ids)
-            file.write(f'{{"categories": {json.dumps(categories)},\n"annotations": [')
-            yield record
-            file.write(f'\n],\n"images": {json.dumps(record.images)}}}\n')
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        record = CocoRecord(file, category_ids)
+        file.write(f'{{"categories": {json.dumps(categories)},\n"annotations": [')
+        yield record
+        file.write(f'\n],\n"images": {json.dumps(record.images)}}}\n')
 
 
 def _describe(box: list[float]) -> dict[str, Any]:

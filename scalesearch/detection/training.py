@@ -6,13 +6,13 @@ weights bit for bit.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from scalesearch.data.endless import EndlessBatches
 from scalesearch.detection.boxes.anchors import flatten_outputs, make_anchors
 from scalesearch.detection.boxes.loss import BOX_LOSSES, detection_loss
 from scalesearch.detection.boxes.matching import Matches, match_anchors
@@ -22,6 +22,7 @@ from scalesearch.detection.data.sample import BoxData
 from scalesearch.detection.nn.detector import Detector
 from scalesearch.errors import ConfigError
 from scalesearch.measure.optimisation import Optimisation, OptimisationConfig, check_range
+from scalesearch.measure.snapshot import Snapshots
 from scalesearch.measure.training import FitInfo, KeepOn, OnStep, take_steps
 
 
@@ -67,6 +68,7 @@ def fit_detector(
     on_step: OnStep | None = None,
     rungs: Collection[int] = (),
     keep_on: KeepOn | None = None,
+    snapshots: Snapshots | None = None,
 ) -> FitInfo:
     """Train ``detector`` in place and leave the weights to be evaluated in it.
 
@@ -80,6 +82,7 @@ def fit_detector(
         on_step: Told of each step.
         rungs: Steps at which ``keep_on`` is asked, as by ``scalesearch.measure.training.fit``.
         keep_on: Given the detector as it would be evaluated; False ends the training.
+        snapshots: From which it goes on, and to which it writes, as by ``scalesearch.measure.training.fit``.
 
     Raises:
         ConfigError: A batch is one image, and the coarsest level one cell: BatchNorm has nothing to normalise by.
@@ -105,9 +108,28 @@ def fit_detector(
         logits, offsets = (flatten_outputs(each, spec.num_anchors).float() for each in outputs)
         return detection_loss(logits, offsets, anchors, matches, box_loss=config.box_loss).total
 
-    batches = itertools.islice(_endless(data, config, spec.image_size), num_steps)
+    def begin_pass(first: int) -> Iterator[BoxBatch]:
+        return box_batches(
+            data.train,
+            data.normalisation,
+            batch_size=min(config.batch_size, len(data.train)),
+            image_size=spec.image_size,
+            augmentation=config.augmentation,
+            shuffle=True,
+            drop_last=True,
+            first=first,
+        )
+
     return take_steps(
-        batches, loss_of, optimisation, num_steps, device=device, on_step=on_step, rungs=rungs, keep_on=keep_on
+        EndlessBatches(begin_pass),
+        loss_of,
+        optimisation,
+        num_steps,
+        device=device,
+        on_step=on_step,
+        rungs=rungs,
+        keep_on=keep_on,
+        snapshots=snapshots,
     )
 
 
@@ -117,16 +139,3 @@ def _match(anchors: Tensor, batch: BoxBatch) -> list[Matches]:
         match_anchors(anchors, boxes.to(device), labels.to(device))
         for boxes, labels in zip(batch.boxes_xyxy, batch.labels, strict=True)
     ]
-
-
-def _endless(data: BoxData, config: DetectorTrainConfig, image_size: int) -> Iterator[BoxBatch]:
-    while True:
-        yield from box_batches(
-            data.train,
-            data.normalisation,
-            batch_size=min(config.batch_size, len(data.train)),
-            image_size=image_size,
-            augmentation=config.augmentation,
-            shuffle=True,
-            drop_last=True,
-        )

@@ -123,6 +123,28 @@ class Optimisation:
         """The network as it would be evaluated now: with the running mean of the weights, where there is one."""
         return self._network if self._average is None else self._average.module
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the next steps depend on, the network's weights among it, as tensors and plain values."""
+        average = {} if self._average is None else {"average": self._average.state_dict()}
+        return {
+            "network": self._network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "scaler": self._precision.scaler.state_dict(),
+            "done": self._done,
+            **average,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state_dict`` returned, for the same network and configuration."""
+        self._network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._precision.scaler.load_state_dict(state["scaler"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._done = state["done"]
+
     def settle(self) -> None:
         """Leave the weights to be evaluated in the network."""
         if self._average is not None:

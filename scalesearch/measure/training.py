@@ -6,21 +6,22 @@ mixed precision is used where the configuration asks for it. A loss that is not 
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scalesearch.data import Augmentation, Split
+from scalesearch.data.endless import EndlessBatches
 from scalesearch.errors import DivergenceError
 from scalesearch.measure.optimisation import Optimisation, OptimisationConfig, check_range
+from scalesearch.measure.snapshot import Snapshots, random_state, restore_random_state
 
 B = TypeVar("B")
 """A batch, of whatever the loss takes."""
@@ -86,6 +87,7 @@ def fit(
     on_step: OnStep | None = None,
     rungs: Collection[int] = (),
     keep_on: KeepOn | None = None,
+    snapshots: Snapshots | None = None,
 ) -> FitInfo:
     """Train ``network`` in place and leave the weights to be evaluated in it.
 
@@ -101,6 +103,8 @@ def fit(
         on_step: Told of each step.
         rungs: Steps at which ``keep_on`` is asked; the last step is none, since nothing is left to stop.
         keep_on: May evaluate the network it is given, but not change it; with a running mean of the weights, the mean.
+        snapshots: From which it goes on, and to which it writes; on a CPU the weights at its end are, bit for bit,
+            those of a training that was never interrupted.
 
     Raises:
         DivergenceError: A loss is not finite.
@@ -114,14 +118,31 @@ def fit(
         with optimisation.autocast():
             return F.cross_entropy(network(images), batch[1].to(device), label_smoothing=config.label_smoothing)
 
-    batches = itertools.islice(_endless(train, config, image_size), num_steps)
+    def begin_pass(first: int) -> Iterator[tuple[Tensor, Tensor]]:
+        return train.batches(
+            batch_size=min(config.batch_size, len(train)),
+            image_size=image_size,
+            augmentation=config.augmentation,
+            shuffle=True,
+            drop_last=True,
+            first=first,
+        )
+
     return take_steps(
-        batches, loss_of, optimisation, num_steps, device=device, on_step=on_step, rungs=rungs, keep_on=keep_on
+        EndlessBatches(begin_pass),
+        loss_of,
+        optimisation,
+        num_steps,
+        device=device,
+        on_step=on_step,
+        rungs=rungs,
+        keep_on=keep_on,
+        snapshots=snapshots,
     )
 
 
 def take_steps(
-    batches: Iterable[B],
+    batches: EndlessBatches[B],
     loss_of: Callable[[B], Tensor],
     optimisation: Optimisation,
     num_steps: int,
@@ -130,6 +151,7 @@ def take_steps(
     on_step: OnStep | None = None,
     rungs: Collection[int] = (),
     keep_on: KeepOn | None = None,
+    snapshots: Snapshots | None = None,
 ) -> FitInfo:
     """Take a step a batch, whatever is trained, and leave the weights to be evaluated in the network.
 
@@ -142,24 +164,63 @@ def take_steps(
         on_step: As in ``fit``.
         rungs: As in ``fit``.
         keep_on: As in ``fit``.
+        snapshots: As in ``fit``.
 
     Raises:
         DivergenceError: A loss is not finite.
     """
-    started = time.perf_counter()
-    losses: list[float] = []
-    for step, batch in enumerate(batches, start=1):
-        losses.append(optimisation.step(loss_of(batch)))
-        if on_step is not None:
-            on_step(step, num_steps)
-        if keep_on is not None and step in rungs and step < num_steps:
-            with _unmoved_generators(device):
-                goes_on = keep_on(step, optimisation.evaluated)
-            if not goes_on:
-                break
+    run = _Run(batches, optimisation, device)
+    losses = run.losses
+    with snapshots or nullcontext():
+        if snapshots is not None:
+            run.take_up(snapshots.load())
+        for step in range(len(losses) + 1, num_steps + 1):
+            losses.append(optimisation.step(loss_of(next(batches))))
+            if on_step is not None:
+                on_step(step, num_steps)
+            if keep_on is not None and step in rungs and step < num_steps:
+                with _unmoved_generators(device):
+                    goes_on = keep_on(step, optimisation.evaluated)
+                if not goes_on:
+                    break
+            if snapshots is not None and step < num_steps:
+                snapshots.follow(run.state_dict)
     optimisation.settle()
     tail = losses[-max(1, len(losses) // 10) :]
-    return FitInfo(len(losses), sum(tail) / len(tail), time.perf_counter() - started)
+    return FitInfo(len(losses), sum(tail) / len(tail), run.seconds)
+
+
+class _Run(Generic[B]):
+    """A training as far as it has come, with all that its next steps depend on."""
+
+    def __init__(self, batches: EndlessBatches[B], optimisation: Optimisation, device: str) -> None:
+        self._batches, self._optimisation, self._device = batches, optimisation, device
+        self._started = time.perf_counter()
+        self.losses: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        """It took, before it was interrupted too."""
+        return time.perf_counter() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "losses": self.losses,
+            "seconds": self.seconds,
+            "optimisation": self._optimisation.state_dict(),
+            "batches": self._batches.state_dict(),
+            "random": random_state(self._device),
+        }
+
+    def take_up(self, state: dict[str, Any] | None) -> None:
+        """Go on from where an earlier process was, if it left anything."""
+        if state is None:
+            return
+        self.losses.extend(state["losses"])
+        self._started -= state["seconds"]
+        self._optimisation.load_state_dict(state["optimisation"])
+        self._batches.load_state_dict(state["batches"])
+        restore_random_state(state["random"], self._device)  # last: what came before draws
 
 
 @contextmanager
@@ -198,15 +259,3 @@ def _unmoved_generators(device: str) -> AbstractContextManager[None]:
     """Give back what is drawn inside from torch's global generators, so that a reading does not change the training."""
     on_cuda = torch.device(device).type == "cuda"
     return torch.random.fork_rng(devices=[device] if on_cuda else [])
-
-
-def _endless(train: Split, config: TrainConfig, image_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    batch_size = min(config.batch_size, len(train))
-    while True:
-        yield from train.batches(
-            batch_size=batch_size,
-            image_size=image_size,
-            augmentation=config.augmentation,
-            shuffle=True,
-            drop_last=True,
-        )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import EngFormatter, FormatStrFormatter, MaxNLocator
 
+from scalesearch.atomic import replacing
 from scalesearch.report import canvas
 from scalesearch.report.info import FrontierInfo, FrontierPoint, ScalingCandidate, ScalingInfo, SeriesInfo
 
@@ -90,16 +90,11 @@ def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
     The same figure gives the same bytes: no date, and ids from a fixed salt. Missing folders are made; files of these
     names are replaced.
     """
-    stem.parent.mkdir(parents=True, exist_ok=True)
     png, svg = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg"))
     with matplotlib.rc_context({"svg.hashsalt": "scalesearch"}):
         for path, metadata in ((png, {"Software": None}), (svg, {"Date": None})):
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            try:
+            with replacing(path) as temporary:
                 figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=metadata)
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
     return png, svg
 
 

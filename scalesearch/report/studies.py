@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from scalesearch.atomic import write_atomically
 from scalesearch.errors import StudyError
 from scalesearch.report.analysis import SERIES_ORDER, frontier_info, scaling_info
 from scalesearch.report.detector_sections import DETECTOR_PARTS, draw_detectors
@@ -17,7 +18,7 @@ from scalesearch.report.info import FrontierInfo, ScalingInfo
 from scalesearch.report.plot import plot_frontier, plot_frontiers, plot_scaling, save_figure
 from scalesearch.report.summary import write_summary
 from scalesearch.scaling.curves import PART as CURVES
-from scalesearch.study.folder import StudyFolder, write_atomically
+from scalesearch.study.folder import StudyFolder
 from scalesearch.study.store import Record, load_records, write_trials
 
 _PARAMETER = "param."

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from scalesearch.atomic import write_atomically
 from scalesearch.scaling.family import FamilyConfig, run_members
 from scalesearch.scaling.members import COMPOUND
 from scalesearch.scaling.power_law import FEWEST, PowerLaw, fit_power_law
-from scalesearch.study.folder import write_atomically
 
 PART = "curves"
 COSTS = ("macs", "latency_ms")

@@ -17,6 +17,7 @@ import pandas as pd
 from scalesearch.arch import ArchSpec
 from scalesearch.arch.reading import read_rule, read_rule_base
 from scalesearch.arch.scaling import ScalingRule
+from scalesearch.atomic import write_atomically
 from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.measure.scores import Job, Sibling
@@ -27,7 +28,6 @@ from scalesearch.scaling.limits import Limits, largest_phi
 from scalesearch.scaling.member_table import summarise_members
 from scalesearch.scaling.members import Member, compound_members, read_phis, with_rivals
 from scalesearch.scaling.memory import check_trainings, pass_memory_mib
-from scalesearch.study.folder import write_atomically
 from scalesearch.study.latencies import read_latencies
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import StudyConfig, check_at_least
@@ -137,9 +137,10 @@ def run_members(config: FamilyConfig, part: str, *, reads_test: bool) -> FamilyR
         config.save(part)
         if config.inherit:  # first, for the others begin with its weights
             bases = [member for member in members if member.arch == base]
-            Roster(record, _entries(config, base, bases, part, reads_test=reads_test)).run(config.executor())
+            first = _entries(config, base, bases, part, reads_test=reads_test)
+            Roster(record, first, config.rules).run(config.open_executor(data))
         entries = _entries(config, base, members, part, reads_test=reads_test)
-        trials = Roster(record, entries).run(config.executor())
+        trials = Roster(record, entries, config.rules).run(config.open_executor(data))
         table = summarise_members(base, members, trials, data.num_classes)
         if table.val_top1.isna().all():
             raise StudyError(f"study {config.study}: every training of the {part} failed; trials.csv has the reasons")

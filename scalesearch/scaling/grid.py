@@ -18,6 +18,7 @@ import yaml
 from scalesearch.arch import ArchSpec, ScalingFactors
 from scalesearch.arch.reading import read_arch
 from scalesearch.arch.scaling import DEPTH_ROUNDINGS, DepthRounding
+from scalesearch.atomic import write_atomically
 from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.measure.scores import Job
@@ -29,7 +30,7 @@ from scalesearch.scaling.limits import Limits, within_memory
 from scalesearch.scaling.memory import check_trainings
 from scalesearch.scaling.racing import choose_subset, survivors
 from scalesearch.scaling.verdict import Verdict
-from scalesearch.study.folder import StudyFolder, write_atomically
+from scalesearch.study.folder import StudyFolder
 from scalesearch.study.latencies import read_latencies
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import StudyConfig, check_at_least, check_choice
@@ -176,7 +177,7 @@ def run_scaling_grid(config: ScaleConfig) -> ScalingResult:
         candidates = _within_latency(config, record, candidates, data.num_classes)
         config.warn_of_upsampling(max(candidate.arch.image_size for candidate in candidates), data)
         config.save("scale")
-        trials = _race(config, record, candidates)
+        trials = _race(config, record, candidates, data)
         evidence = weigh(
             base,
             candidates,
@@ -256,13 +257,13 @@ def _within_latency(
     return within
 
 
-def _race(config: ScaleConfig, record: Record, candidates: Sequence[ScalingCandidate]) -> pd.DataFrame:
+def _race(config: ScaleConfig, record: Record, candidates: Sequence[ScalingCandidate], data: ImageData) -> pd.DataFrame:
     """Train seed by seed those still in the race; what a run that is gone on with has dropped, it drops again."""
     racing, entries, trials = list(candidates), list[Entry](), pd.DataFrame()
     by_id = {candidate.arch.arch_id: candidate for candidate in candidates}
     for index in range(config.seeds):
         entries += [_entry(config, candidate, config.seed + index) for candidate in racing]
-        trials = Roster(record, entries).run(config.executor())
+        trials = Roster(record, entries, config.rules).run(config.open_executor(data))
         scores = score_table(trials, list(by_id))
         seeds = range(config.seed, config.seed + index + 1)
         scores = scores.reindex(columns=list(seeds))  # a study that is gone on with has later seeds too

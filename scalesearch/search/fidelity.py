@@ -19,13 +19,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from scalesearch.arch import ArchSpec, SearchSpace, network_cost
 from scalesearch.arch.budget import Budget, check_reachable
+from scalesearch.atomic import write_atomically
 from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError, SpaceError, StudyError
 from scalesearch.measure.scores import Job, ScoreConfig, SupernetConfig
 from scalesearch.measure.scores.config import PROXIES
 from scalesearch.measure.scores.supernet.checkpoint import read_record
 from scalesearch.measure.training import TrainConfig
-from scalesearch.study.folder import write_atomically
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.sessions import load_sessions
 from scalesearch.study.settings import StudyConfig, check_at_least
@@ -127,7 +127,7 @@ def run_fidelity(config: FidelityConfig) -> FidelityResult:
         records = {name: _open_record(config, one, data) for name, one in rounds.items()}
         config.save("fidelity")
         try:
-            trials = [_run_round(config, one, records[name], archs, data.num_classes) for name, one in rounds.items()]
+            trials = [_run_round(config, one, records[name], archs, data) for name, one in rounds.items()]
         finally:
             write_trials(config.folder, config.url)
         readings = {name: _read_round(one, records[name]) for name, one in rounds.items()}
@@ -249,14 +249,15 @@ def _open_record(config: FidelityConfig, one: _Round, data: ImageData) -> Record
 
 
 def _run_round(
-    config: FidelityConfig, one: _Round, record: Record, archs: Sequence[ArchSpec], num_classes: int
+    config: FidelityConfig, one: _Round, record: Record, archs: Sequence[ArchSpec], data: ImageData
 ) -> pd.DataFrame:
     """Score every network and return the trials.
 
     Raises:
         StudyError: None of them was scored.
     """
-    trials = Roster(record, _entries(config, one, archs, num_classes)).run(config.executor())
+    entries = _entries(config, one, archs, data.num_classes)
+    trials = Roster(record, entries, config.rules).run(config.open_executor(data))
     mine = trials[trials.arch_id.isin([arch.arch_id for arch in archs])]
     if not (mine.state == "COMPLETE").any():
         what = "the longer training" if one.name == "full" else f"{one.name}, one of scores,"

@@ -20,8 +20,8 @@ from scalesearch.search.knowledge import Knowledge
 from scalesearch.search.problem import C, Problem
 from scalesearch.search.proposing import Proposer, SamplerProposer, ShortlistProposer
 from scalesearch.search.rungs import PrunerConfig, Rungs
-from scalesearch.study.driver import drive
-from scalesearch.study.executor import Failed, Reached, Scored
+from scalesearch.study.driver import JobRules, drive
+from scalesearch.study.executors import Failed, Reached, Scored
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.jobs import CandidateJob, CandidateScore
 from scalesearch.study.progress import ProgressDisplay
@@ -41,6 +41,7 @@ class LoopSettings:
         sampler: One of ``SAMPLERS``.
         pruner: Which candidates are stopped before their training ends.
         max_steps: Training steps in all, infinite as None.
+        rules: For every candidate that runs.
         keeps: Name of the checkpoint of the best candidate; empty to keep no weights.
     """
 
@@ -51,6 +52,7 @@ class LoopSettings:
     sampler: str
     pruner: PrunerConfig = field(default_factory=PrunerConfig)
     max_steps: int | None = None
+    rules: JobRules = field(default_factory=JobRules)
     keeps: str = ""
 
 
@@ -113,7 +115,15 @@ class SearchLoop(Generic[C]):
         try:
             with session(self._record.study), self._progress:
                 self._show_best()
-                drive(self._jobs(), self._problem.executor(), self._settle, self._progress, self._decide)
+                drive(
+                    self._settings.part,
+                    self._jobs(),
+                    self._problem.executor(),
+                    self._settle,
+                    self._progress,
+                    self._decide,
+                    self._settings.rules,
+                )
         finally:
             write_trials(self._settings.folder, self._settings.url)
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from scalesearch.arch import ArchSpec, Cost, SearchSpace, network_cost
 from scalesearch.arch.budget import check_reachable
+from scalesearch.atomic import write_atomically
 from scalesearch.measure.scores import Job, Score
 from scalesearch.search.config import SearchConfig
 from scalesearch.search.loop import LoopSettings, SearchLoop
 from scalesearch.search.objectives import Objectives
 from scalesearch.search.rungs import PrunerConfig
 from scalesearch.search.scoring import Scoring, open_scoring
-from scalesearch.study.executor import Executor
-from scalesearch.study.folder import write_atomically
+from scalesearch.study.executors import Executor
 
 _BASE = "base"
 
@@ -142,5 +142,6 @@ def _settings(
         sampler=config.sampler,
         pruner=pruner,
         max_steps=max_steps,
+        rules=config.rules,
         keeps=keeps,
     )

@@ -13,7 +13,7 @@ from optuna.trial import Trial
 
 from scalesearch.arch import Cost
 from scalesearch.search.objectives import Objectives
-from scalesearch.study.executor import Executor
+from scalesearch.study.executors import Executor
 from scalesearch.study.jobs import Candidate, CandidateJob, CandidateScore
 
 C = TypeVar("C", bound=Candidate)

@@ -13,7 +13,7 @@ from scalesearch.measure.scores import Score, ScoreConfig
 from scalesearch.measure.scores.supernet import train_supernet
 from scalesearch.measure.scores.table import Table
 from scalesearch.search.config import SearchConfig
-from scalesearch.study.executor import Executor, InlineExecutor
+from scalesearch.study.executors import Executor, InlineExecutor
 from scalesearch.study.progress import StepsDisplay
 
 
@@ -60,7 +60,7 @@ def open_scoring(config: SearchConfig, space: SearchSpace, method: str) -> Scori
         num_classes=data.num_classes,
         num_steps=config.train.num_steps(len(data.train)),
         identity=identity,
-        executor=config.executor,
+        executor=lambda: config.open_executor(data),
         lacks=lambda _: False,
     )
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from scalesearch.measure.snapshot import SnapshotConfig
+
 
 class Candidate(Protocol):
     """What a trial trains, as a value."""
@@ -42,6 +44,16 @@ class CandidateJob(Protocol):
     @property
     def seed(self) -> int:
         """Of the weights, the order of the images and the augmentation."""
+        ...
+
+    @property
+    def snapshot(self) -> SnapshotConfig | None:
+        """Where its training keeps what it needs to go on; None keeps nothing."""
+        ...
+
+    @property
+    def memory_floor_mib(self) -> float:
+        """What its training takes at least, beside torch itself; NaN where that is not foreseen."""
         ...
 
 

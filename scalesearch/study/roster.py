@@ -10,8 +10,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, Trial
 
 from scalesearch.arch import Cost
-from scalesearch.study.driver import drive
-from scalesearch.study.executor import Executor, Failed, Scored
+from scalesearch.study.driver import JobRules, drive
+from scalesearch.study.executors import Executor, Failed, Scored
 from scalesearch.study.jobs import CandidateJob
 from scalesearch.study.progress import ProgressDisplay
 from scalesearch.study.sessions import session
@@ -40,10 +40,11 @@ class Roster:
         record: Where trials are kept; its one objective is the score's worth, ``val_top1`` where networks are trained,
             ``val_ap`` where detectors are.
         entries: All of them, those already trained too.
+        rules: For every training.
     """
 
-    def __init__(self, record: Record, entries: Sequence[Entry]) -> None:
-        self._record = record
+    def __init__(self, record: Record, entries: Sequence[Entry], rules: JobRules | None = None) -> None:
+        self._record, self._rules = record, rules
         self._entries = {entry.key: entry for entry in entries}
         trained = {_key(trial) for trial in record.trials if trial.state.is_finished()}
         self._pending = [entry for key, entry in self._entries.items() if key not in trained]
@@ -54,7 +55,7 @@ class Roster:
     def run(self, executor: Executor) -> pd.DataFrame:
         """Train what is pending and return all trials of the record."""
         with session(self._record.study), self._progress:
-            drive(self._jobs(), executor, self._settle, self._progress)
+            drive(self._record.part, self._jobs(), executor, self._settle, self._progress, rules=self._rules)
         return self._record.frame()
 
     def _jobs(self) -> Iterator[tuple[Trial, CandidateJob, str]]:

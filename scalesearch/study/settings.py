@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import torch
 import yaml
 
+from scalesearch.atomic import write_atomically
 from scalesearch.data import DataConfig, ImageData, load_data
 from scalesearch.errors import ConfigError
 from scalesearch.measure.scores import score_job
 from scalesearch.measure.training import TrainConfig
-from scalesearch.study.executor import Executor, LocalExecutor
-from scalesearch.study.folder import StudyFolder, mask_password, write_atomically
+from scalesearch.study.driver import JobRules
+from scalesearch.study.executors import Executor, ExecutorConfig, ResourcesConfig, Run, build_executor
+from scalesearch.study.folder import StudyFolder, mask_password
 
 _logger = logging.getLogger(__name__)
 
@@ -33,6 +36,14 @@ class PartConfig:
         threads: Processor threads of each; the cores divided by the workers where it is not given. The last bits of
             a result depend on it.
         device: ``auto`` takes CUDA where there is one; or ``cpu``, ``cuda``, ``cuda:1``.
+        executor: Where candidates run.
+        resources: What one candidate needs of a cluster.
+        trial_timeout: Seconds after which a candidate counts as hung and fails.
+        worker_memory_gib: Resident memory at which a worker ends itself and its candidate fails, before the kernel
+            picks a process.
+        retries: Times a candidate is begun again whose worker was taken away, by a signal or with its machine.
+        snapshot_seconds: Between two snapshots of a running training, from which it goes on when its process has died;
+            inf keeps none.
     """
 
     study: str = "study"
@@ -42,9 +53,20 @@ class PartConfig:
     workers: int = 2
     threads: int | None = None
     device: str = "auto"
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    resources: ResourcesConfig = field(default_factory=ResourcesConfig)
+    trial_timeout: float = math.inf
+    worker_memory_gib: float = math.inf
+    retries: int = 2
+    snapshot_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         check_at_least("seed", self.seed, 0)
+        check_at_least("retries", self.retries, 0)
+        check_at_least("snapshot_seconds", self.snapshot_seconds, 0)
+        for name in ("trial_timeout", "worker_memory_gib"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
         check_at_least("workers", self.workers, 1)
         if self.threads is not None:
             check_at_least("threads", self.threads, 1)
@@ -65,6 +87,32 @@ class PartConfig:
     def torch_device(self) -> str:
         """The device with ``auto`` resolved."""
         return resolve_device(self.device)
+
+    @property
+    def rules(self) -> JobRules:
+        """What holds for every candidate that runs."""
+        return JobRules(
+            snapshots=self.folder.checkpoints,
+            snapshot_seconds=self.snapshot_seconds,
+            timeout_seconds=self.trial_timeout,
+            retries=self.retries,
+        )
+
+    def build_executor(self, run: Run, data: object) -> Executor:
+        """Return what runs candidates.
+
+        Raises:
+            ConfigError: Its engine is not installed, or cannot be reached.
+        """
+        return build_executor(
+            self.executor,
+            run,
+            num_workers=self.workers,
+            num_threads=self.threads,
+            memory_gib=self.worker_memory_gib,
+            resources=self.resources,
+            data=data,
+        )
 
     def save(self, part: str) -> None:
         """Keep the resolved configuration of a part in the study's ``config.yaml``; a storage's password is masked."""
@@ -89,9 +137,9 @@ class StudyConfig(PartConfig):
         """Decode the images once, into the cache that the workers read."""
         return load_data(self.data, self.folder.cache)
 
-    def executor(self) -> Executor:
-        """Return what runs the candidates."""
-        return LocalExecutor(self.workers, score_job, self.threads)
+    def open_executor(self, data: ImageData) -> Executor:
+        """Return what trains the candidates, on these images."""
+        return self.build_executor(score_job, data)
 
     def warn_of_upsampling(self, image_size: int, data: ImageData) -> None:
         """Warn where images are smaller than a network wants them: interpolated pixels have nothing to tell."""

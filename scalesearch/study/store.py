@@ -22,8 +22,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from scalesearch.arch import Cost
+from scalesearch.atomic import write_atomically
 from scalesearch.errors import StudyError
-from scalesearch.study.folder import StudyFolder, mask_password, write_atomically
+from scalesearch.study.folder import StudyFolder, mask_password
 from scalesearch.study.jobs import Candidate, CandidateScore
 from scalesearch.study.storage import open_storage
 

@@ -18,7 +18,7 @@ from scalesearch.nn import build_network
 from scalesearch.scaling import FamilyConfig, run_family
 from scalesearch.scaling.family import FamilyResult
 from scalesearch.scaling.limits import Limits
-from scalesearch.study.executor import Event, Executor, Scored
+from scalesearch.study.executors import Event, Executor, Scored
 from scalesearch.study.store import load_records
 from tests.study.jobs import new_score
 from tests.study.stand_ins import FormulaExecutor, settings
@@ -34,8 +34,8 @@ class TestReader(FormulaExecutor):
 
     __test__ = False
 
-    def wait(self) -> list[Event]:
-        return [self._read_test(event) if isinstance(event, Scored) else event for event in super().wait()]
+    def wait(self, seconds: float = math.inf) -> list[Event]:
+        return [self._read_test(event) if isinstance(event, Scored) else event for event in super().wait(seconds)]
 
     def _read_test(self, event: Scored) -> Scored:
         job = dict(self.submitted)[event.key]
@@ -49,7 +49,7 @@ class FormulaFamily(FamilyConfig):
 
     __slots__ = ("used",)
 
-    def executor(self) -> Executor:
+    def open_executor(self, data: object) -> Executor:
         return self.used
 
 

@@ -20,7 +20,7 @@ from scalesearch.scaling import memory as memory_file
 from scalesearch.scaling.grid import ScalingResult
 from scalesearch.scaling.limits import Limits
 from scalesearch.scaling.memory import memory_floor_mib
-from scalesearch.study.executor import Executor
+from scalesearch.study.executors import Executor
 from tests.study.stand_ins import TINY_DATA, TINY_TRAINING, FormulaExecutor, settings, worth
 
 TINY = ArchSpec.from_blocks(
@@ -33,7 +33,7 @@ class FormulaScale(ScaleConfig):
 
     __slots__ = ("used",)
 
-    def executor(self) -> Executor:
+    def open_executor(self, data: object) -> Executor:
         return self.used
 
 

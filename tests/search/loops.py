@@ -12,7 +12,7 @@ import yaml
 
 from scalesearch.arch import ArchSpec, SearchSpace, network_cost
 from scalesearch.search import SearchConfig, SearchResult, run_search
-from scalesearch.study.executor import Executor
+from scalesearch.study.executors import Executor
 from scalesearch.study.store import Record, load_records
 from tests.study.stand_ins import FormulaExecutor, settings
 
@@ -42,7 +42,7 @@ class FormulaSearch(SearchConfig):
 
     __slots__ = ("used",)
 
-    def executor(self) -> Executor:
+    def open_executor(self, data: object) -> Executor:
         return self.used
 
 

@@ -20,7 +20,7 @@ from scalesearch.measure.scores import Job, SupernetConfig, score_job
 from scalesearch.measure.scores.supernet import train_supernet
 from scalesearch.report.fidelity import fidelity_info
 from scalesearch.search.fidelity import FidelityConfig, FidelityResult, _seconds, _spread, pick_networks, run_fidelity
-from scalesearch.study.executor import Executor, InlineExecutor
+from scalesearch.study.executors import Executor, InlineExecutor
 from scalesearch.study.store import Record
 from tests.study.jobs import new_score
 from tests.study.stand_ins import TINY_DATA, TINY_TRAINING, FormulaExecutor, settings, worth
@@ -61,7 +61,7 @@ class FormulaFidelity(FidelityConfig):
 
     __slots__ = ("used",)
 
-    def executor(self) -> Executor:
+    def open_executor(self, data: object) -> Executor:
         return self.used
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from scalesearch.arch import ArchSpec, network_cost
 from scalesearch.data import DataConfig
 from scalesearch.measure.scores import Job
 from scalesearch.measure.training import TrainConfig
-from scalesearch.study.executor import Event, Failed, Reached, Scored, Stepped
+from scalesearch.study.executors import Event, Failed, Reached, Scored, Stepped
 from scalesearch.study.jobs import CandidateScore
 from tests.study.jobs import new_score
 
@@ -85,7 +86,7 @@ class FormulaExecutor:
         self.submitted.append((key, job))
         self._running[key] = _Running(job)
 
-    def wait(self) -> list[Event]:
+    def wait(self, seconds: float = math.inf) -> list[Event]:
         if not self._left:
             raise KeyboardInterrupt
         self._left -= 1
@@ -114,6 +115,9 @@ class FormulaExecutor:
         self.answers.append((key, running.rung, goes_on))
         running.rung += goes_on
         running.stopped = not goes_on
+
+    def stop(self, key: int) -> None:
+        del self._running[key]
 
     def close(self) -> None:
         self.closed = True

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from scalesearch.atomic import write_atomically
 from scalesearch.errors import StudyError
-from scalesearch.study.folder import StudyFolder, write_atomically
+from scalesearch.study.folder import StudyFolder
 
 
 @pytest.mark.parametrize("name", ["mine", "run-2", "2025.11_b", "A"])

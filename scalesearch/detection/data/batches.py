@@ -62,6 +62,7 @@ def box_batches(
     augmentation: BoxAugmentation | None,
     shuffle: bool,
     drop_last: bool,
+    first: int = 0,
 ) -> Iterator[BoxBatch]:
     """Give every picture once, batch by batch; with mosaic, further ones beside it.
 
@@ -73,6 +74,7 @@ def box_batches(
         augmentation: None for evaluation: the whole picture, letterboxed, with all its boxes but the crowds.
         shuffle: Draw the order; otherwise it is the source's.
         drop_last: Leave a smaller last batch out.
+        first: Batch to begin with, as in ``scalesearch.data.split.Split.batches``.
 
     Raises:
         DataError: A size below 1, an ``image_size`` below ``LEAST_IMAGE_SIZE``, or ``drop_last`` would leave no batch;
@@ -82,7 +84,7 @@ def box_batches(
     if image_size < LEAST_IMAGE_SIZE:
         raise DataError(f"image_size must be at least {LEAST_IMAGE_SIZE}, got {image_size}")
     rows = order_rows(len(source), batch_size=batch_size, shuffle=shuffle, drop_last=drop_last)
-    return (_build_batch(source, normalisation, indices.tolist(), image_size, augmentation) for indices in rows)
+    return (_build_batch(source, normalisation, indices.tolist(), image_size, augmentation) for indices in rows[first:])
 
 
 def _build_batch(

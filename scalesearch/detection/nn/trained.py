@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from scalesearch.atomic import replacing
 from scalesearch.data.transforms import Normalisation
 from scalesearch.detection.arch.spec import DetectorSpec
 from scalesearch.detection.nn.detector import BN_EPS, Detector
@@ -74,15 +74,8 @@ def save_trained(trained: TrainedDetector, path: str | Path) -> None:
     path, facts = Path(path), _describe(trained)
     weights = {name: _plain(value) for name, value in trained.detector.state_dict().items()}
     _check_weights(_build(facts), weights)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as temporary:
         save_file(weights, temporary, {_METADATA: json.dumps(facts)})
-        with temporary.open("rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_trained(path: str | Path) -> TrainedDetector:

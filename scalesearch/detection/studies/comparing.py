@@ -16,6 +16,7 @@ import pandas as pd
 from scalesearch.arch import Cost
 from scalesearch.arch.reading import read_rule
 from scalesearch.arch.scaling import ScalingRule
+from scalesearch.atomic import write_atomically
 from scalesearch.detection.arch.cost import detector_cost
 from scalesearch.detection.arch.fusion import NECKS, NeckName
 from scalesearch.detection.arch.reading import save_detector
@@ -25,7 +26,6 @@ from scalesearch.detection.nn.detector import build_detector
 from scalesearch.detection.studies.config import DetectorConfig
 from scalesearch.errors import ConfigError, StudyError
 from scalesearch.scaling.members import read_phis
-from scalesearch.study.folder import write_atomically
 from scalesearch.study.latencies import read_latencies
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import check_at_least, check_choice
@@ -164,7 +164,7 @@ def run_detect(config: DetectConfig) -> DetectResult:
             identity={**config.identity(data), **({"reads_test": True} if config.reads_test else {})},
         )
         config.save(PART)
-        trials = Roster(record, _entries(config, plan)).run(config.executor())
+        trials = Roster(record, _entries(config, plan), config.rules).run(config.open_executor(data))
         write_trials(config.folder, config.url)
         if not (trials.state == "COMPLETE").any():
             raise StudyError(f"study {config.study}: every training of detect failed; trials.csv has the reasons")

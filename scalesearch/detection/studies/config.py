@@ -18,7 +18,7 @@ from scalesearch.detection.data import BoxData, BoxDataConfig, load_box_data
 from scalesearch.detection.studies.job import DetectorJob, PretrainedConfig, begin_detector, score_detector
 from scalesearch.detection.training import DetectorTrainConfig
 from scalesearch.errors import ConfigError, DataError
-from scalesearch.study.executor import Executor, LocalExecutor
+from scalesearch.study.executors import Executor
 from scalesearch.study.settings import PartConfig
 
 _logger = logging.getLogger(__name__)
@@ -79,9 +79,9 @@ class DetectorConfig(PartConfig):
             raise DataError(f"val: needs at least one box to score by, got none in {len(data.val)} pictures")
         return data
 
-    def executor(self) -> Executor:
-        """Return what runs the candidates."""
-        return LocalExecutor(self.workers, score_detector, self.threads)
+    def open_executor(self, data: BoxData) -> Executor:
+        """Return what trains the candidates, on these pictures."""
+        return self.build_executor(score_detector, data)
 
     def job(self, arch: DetectorSpec, seed: int, **more: Any) -> DetectorJob:  # noqa: ANN401 (fields of the job)
         """Return what trains and scores one detector."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,8 +21,10 @@ from scalesearch.detection.nn.trained import TrainedDetector, save_trained
 from scalesearch.detection.scoring import DetectionScores, detect, score_detections
 from scalesearch.detection.training import DetectorTrainConfig, fit_detector
 from scalesearch.errors import ConfigError
+from scalesearch.measure.memory_floor import memory_floor_mib
 from scalesearch.measure.profiling import profile_latency
 from scalesearch.measure.scores.brief import Watcher
+from scalesearch.measure.snapshot import SnapshotConfig, Snapshots
 from scalesearch.nn.layers import PADDINGS, Padding
 
 _LATENCY_REPEATS = 20
@@ -64,6 +67,7 @@ class DetectorJob:
         checkpoint: File to which the trained detector is written; None keeps none.
         reads_test: Whether the test split is scored as well: for final detectors alone, never in a search.
         rungs: Steps at which the training is read on the val split and may be stopped.
+        snapshot: Where its training keeps what it needs to go on after the process died; None keeps nothing.
     """
 
     arch: DetectorSpec
@@ -76,6 +80,26 @@ class DetectorJob:
     checkpoint: Path | None = None
     reads_test: bool = False
     rungs: tuple[int, ...] = ()
+    snapshot: SnapshotConfig | None = None
+
+    @property
+    def memory_floor_mib(self) -> float:
+        """What training its backbone alone takes at least, beside torch itself."""
+        return memory_floor_mib(
+            replace(self.arch.backbone, image_size=self.arch.image_size),
+            self.train.batch_size,
+            num_classes=1,
+            optimizer=self.train.optimizer,
+            averaged=self.train.ema_decay > 0,
+            amp=self.train.amp and self.device != "cpu",
+        )
+
+    @property
+    def identity(self) -> str:
+        """What its weights follow from, in a line: a snapshot of another one is not gone on from."""
+        data = {key: value for key, value in asdict(self.data).items() if key != "root"}
+        facts = [self.arch.arch_id, self.seed, data, asdict(self.train), asdict(self.pretrained), torch.__version__]
+        return json.dumps(facts, default=str)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,8 +139,8 @@ class DetectorScore:
         return {key: value for key, value in values.items() if not isinstance(value, float) or not math.isnan(value)}
 
 
-def score_detector(job: DetectorJob, watcher: Watcher | None = None) -> DetectorScore:
-    """Build, train and score one detector.
+def score_detector(job: DetectorJob, watcher: Watcher | None = None, data: BoxData | None = None) -> DetectorScore:
+    """Build, train and score one detector, on the data that the job names where they are not given.
 
     One that is stopped at a rung writes no checkpoint and does not read the test split.
 
@@ -124,13 +148,20 @@ def score_detector(job: DetectorJob, watcher: Watcher | None = None) -> Detector
         DivergenceError: A loss or an output is not finite.
         ConfigError: The weights to begin with do not fit.
     """
-    data = load_box_data(job.data, warns=False)
+    data = data or load_box_data(job.data, warns=False)
     torch.manual_seed(job.seed)
     detector, _ = begin_detector(job)
     torch.manual_seed(job.seed)  # the same pictures in the same order, whatever a detector's weights have drawn
     ladder = None if watcher is None else _Ladder(job, data, watcher)
     fitted = fit_detector(
-        detector, data, job.train, device=job.device, on_step=watcher, rungs=job.rungs, keep_on=ladder
+        detector,
+        data,
+        job.train,
+        device=job.device,
+        on_step=watcher,
+        rungs=job.rungs,
+        keep_on=ladder,
+        snapshots=None if job.snapshot is None else Snapshots(job.snapshot, job.identity),
     )
     stopped = None if ladder is None else ladder.stopped
     started = time.perf_counter()

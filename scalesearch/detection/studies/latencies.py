@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 
+from scalesearch.atomic import write_atomically
 from scalesearch.detection.arch.spec import DetectorSpec
 from scalesearch.detection.nn.detector import build_detector
 from scalesearch.detection.studies.space import DetectorSpace
 from scalesearch.errors import StudyError
 from scalesearch.measure.profiling import profile_latency
-from scalesearch.study.folder import write_atomically
 from scalesearch.study.sessions import describe_machine
 
 _REPEATS = 15

@@ -23,7 +23,7 @@ from scalesearch.search.loop import LoopSettings, SearchLoop
 from scalesearch.search.objectives import COSTS, Objectives
 from scalesearch.search.rungs import PrunerConfig
 from scalesearch.search.samplers import SAMPLERS
-from scalesearch.study.executor import Executor
+from scalesearch.study.executors import Executor
 from scalesearch.study.progress import StepsDisplay
 from scalesearch.study.settings import check_at_least, check_choice
 
@@ -119,6 +119,7 @@ def run_detect_scale(config: DetectScaleConfig) -> DetectScaleResult:
             seed=config.seed,
             sampler=config.sampler,
             pruner=config.pruner,
+            rules=config.rules,
             keeps="detector",
         )
         loop = SearchLoop(settings, problem)
@@ -141,7 +142,7 @@ class DetectorProblem:
     """
 
     def __init__(self, config: DetectScaleConfig, space: DetectorSpace, objectives: Objectives, data: BoxData) -> None:
-        self._config = config
+        self._config, self._data = config, data
         self.space, self.objectives = space, objectives
         self.num_steps = config.train.num_steps(len(data.train))
         self.identity: Mapping[str, Any] = {"space": space.to_dict(), **config.identity(data)}
@@ -160,7 +161,7 @@ class DetectorProblem:
 
     def executor(self) -> Executor:
         """Return what runs the jobs."""
-        return self._config.executor()
+        return self._config.open_executor(self._data)
 
     def read(self, values: Mapping[str, Any]) -> DetectorSpec:
         """Return the detector whose ``to_dict`` the record kept."""

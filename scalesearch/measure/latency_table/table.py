@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 from scalesearch.arch.cost import out_size
 from scalesearch.arch.spec import Activation, ArchSpec, StageSpec
+from scalesearch.atomic import write_atomically
 from scalesearch.errors import ArchError, ConfigError
 from scalesearch.measure.latency_table.keys import BlockKey, head_key, stage_keys, stem_key
 
@@ -110,8 +110,6 @@ class LatencyTable:
 
     def save(self, path: Path | str) -> None:
         """Write the table as JSON, one block a line; a file that is there is replaced in one step."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         head = {
             "format": FORMAT,
             **asdict(self.conditions),
@@ -123,9 +121,7 @@ class LatencyTable:
         text = (
             json.dumps(head, indent=1).removesuffix("\n}") + ',\n "entries": [\n  ' + ",\n  ".join(rows) + "\n ]\n}\n"
         )
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_atomically(Path(path), text)
 
     @classmethod
     def load(cls, path: Path | str) -> LatencyTable:

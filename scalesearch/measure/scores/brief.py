@@ -10,10 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from scalesearch.data import Split, load_data
+from scalesearch.data import ImageData, Split, load_data
 from scalesearch.errors import ConfigError
 from scalesearch.measure.scores.job import Job, Score, Sibling
 from scalesearch.measure.scores.reading import as_accuracy, read_accuracy, read_latency, save_weights
+from scalesearch.measure.snapshot import Snapshots
 from scalesearch.measure.training import EvalInfo, evaluate, fit
 from scalesearch.nn import build_network
 from scalesearch.nn.growing import grow_weights
@@ -32,8 +33,8 @@ class Watcher(Protocol):
         ...
 
 
-def brief_score(job: Job, watcher: Watcher | None = None) -> Score:
-    """Build, train and evaluate one candidate.
+def brief_score(job: Job, watcher: Watcher | None = None, data: ImageData | None = None) -> Score:
+    """Build, train and evaluate one candidate, on the data that the job names where they are not given.
 
     Without a watcher nobody can be asked, and the training passes the job's rungs unread. One that is stopped writes
     no checkpoint and does not read the test split.
@@ -43,7 +44,7 @@ def brief_score(job: Job, watcher: Watcher | None = None) -> Score:
         ArchError: The sibling is no smaller one of the network.
         ConfigError: Its weights cannot be read.
     """
-    data = load_data(job.data, job.cache)
+    data = data or load_data(job.data, job.cache)
     torch.manual_seed(job.seed)
     network = build_network(job.arch, data.num_classes, dropout=job.train.dropout, drop_path=job.train.drop_path)
     if job.sibling is not None:
@@ -52,7 +53,15 @@ def brief_score(job: Job, watcher: Watcher | None = None) -> Score:
     size, device = job.arch.image_size, job.device
     ladder = None if watcher is None else _Ladder(job, data.val, watcher)
     fitted = fit(
-        network, data.train, job.train, image_size=size, device=device, on_step=watcher, rungs=job.rungs, keep_on=ladder
+        network,
+        data.train,
+        job.train,
+        image_size=size,
+        device=device,
+        on_step=watcher,
+        rungs=job.rungs,
+        keep_on=ladder,
+        snapshots=None if job.snapshot is None else Snapshots(job.snapshot, job.identity),
     )
     stopped = None if ladder is None else ladder.stopped
     started = time.perf_counter()

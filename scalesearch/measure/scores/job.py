@@ -5,14 +5,19 @@ A ``Job`` holds everything, so that it can run anywhere the data is.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from scalesearch.arch import ArchSpec
 from scalesearch.data import DataConfig
+from scalesearch.measure.memory_floor import memory_floor_mib
 from scalesearch.measure.scores.config import ScoreConfig
+from scalesearch.measure.snapshot import SnapshotConfig
 from scalesearch.measure.training import TrainConfig
 
 
@@ -46,6 +51,7 @@ class Job:
         latency_batch_size: Images a pass, for the latency that is read with the score.
         rungs: Steps at which the training is read on the search-val split and may be stopped.
         sibling: Whose weights it begins with; None draws fresh ones.
+        snapshot: Where its training keeps what it needs to go on after the process died; None keeps nothing.
     """
 
     arch: ArchSpec
@@ -60,6 +66,27 @@ class Job:
     latency_batch_size: int = 1
     rungs: tuple[int, ...] = ()
     sibling: Sibling | None = None
+    snapshot: SnapshotConfig | None = None
+
+    @property
+    def memory_floor_mib(self) -> float:
+        """What its training takes at least, beside torch itself, without the classifier, whose outputs the data say."""
+        return memory_floor_mib(
+            self.arch,
+            self.train.batch_size,
+            num_classes=1,
+            optimizer=self.train.optimizer,
+            averaged=self.train.ema_decay > 0,
+            amp=self.train.amp and self.device != "cpu",
+        )
+
+    @property
+    def identity(self) -> str:
+        """What its weights follow from, in a line: a snapshot of another one is not gone on from."""
+        data = {key: value for key, value in asdict(self.data).items() if key not in ("root", "loader_workers")}
+        sibling = self.sibling and self.sibling.arch.arch_id
+        facts = [self.arch.arch_id, self.seed, data, asdict(self.train), sibling, torch.__version__]
+        return json.dumps(facts, default=str)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_model
 from torch import nn
 
+from scalesearch.atomic import replacing
 from scalesearch.data import ImageData
 from scalesearch.measure.profiling import profile_latency
 from scalesearch.measure.scores.job import Job
@@ -62,6 +63,6 @@ def save_weights(network: nn.Module, job: Job) -> None:
     """Write the weights to the job's checkpoint, where it has one."""
     if job.checkpoint is None:
         return
-    job.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     portable: Any = network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    save_model(portable, str(job.checkpoint))
+    with replacing(job.checkpoint) as temporary:
+        save_model(portable, str(temporary))

@@ -17,7 +17,7 @@ from scalesearch.detection.data import BoxAugmentation, BoxDataConfig
 from scalesearch.detection.data.made import open_made
 from scalesearch.detection.studies import DetectConfig, DetectorJob, DetectorScore, DetectScaleConfig, run_detect
 from scalesearch.detection.training import DetectorTrainConfig
-from scalesearch.study.executor import Executor
+from scalesearch.study.executors import Executor
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.store import Record, load_records
 from tests.study.stand_ins import FormulaExecutor
@@ -57,7 +57,7 @@ class FormulaDetect(DetectConfig):
 
     __slots__ = ("used",)
 
-    def executor(self) -> Executor:
+    def open_executor(self, data: object) -> Executor:
         return self.used
 
 
@@ -66,7 +66,7 @@ class FormulaDetectScale(DetectScaleConfig):
 
     __slots__ = ("used",)
 
-    def executor(self) -> Executor:
+    def open_executor(self, data: object) -> Executor:
         return self.used
 
 

@@ -20,7 +20,7 @@ from scalesearch.detection.data import load_box_data
 from scalesearch.detection.nn.detector import build_detector
 from scalesearch.detection.studies import DetectorConfig, PretrainedConfig, score_detector
 from scalesearch.errors import ConfigError, ScalesearchError
-from scalesearch.study.executor import LocalExecutor
+from scalesearch.study.executors import LocalExecutor
 from tests.detection.detectors import tiny_spec
 from tests.detection.studies.stand_ins import BLOCKS, NUM_CLASSES, TINY_BOXES, TINY_TRAINING, keys, write_coco
 
@@ -81,7 +81,7 @@ def test_a_job_has_what_the_keys_say(tmp_path: Path) -> None:
 
 
 def test_detectors_are_scored_in_processes_of_their_own(tmp_path: Path) -> None:
-    executor = new_config(tmp_path, workers=3).executor()
+    executor = new_config(tmp_path, workers=3).open_executor(None)
     assert isinstance(executor, LocalExecutor)
     assert (executor.num_workers, executor._run) == (3, score_detector)
 

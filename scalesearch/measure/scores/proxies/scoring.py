@@ -12,7 +12,7 @@ import math
 import torch
 
 from scalesearch.arch import network_cost
-from scalesearch.data import Split, load_data
+from scalesearch.data import ImageData, Split, load_data
 from scalesearch.errors import DataError, DivergenceError
 from scalesearch.measure.scores.job import Job, Score
 from scalesearch.measure.scores.proxies.gradients import Batch, grad_norm, zico
@@ -27,7 +27,7 @@ ZICO_BATCHES, ZICO_BATCH_SIZE = 2, 32
 LEAST_IMAGES = 4
 
 
-def proxy_score(job: Job, on_step: OnStep | None = None) -> Score:
+def proxy_score(job: Job, on_step: OnStep | None = None, data: ImageData | None = None) -> Score:
     """Read one candidate by ``job.score.proxy``; higher is better for all of them.
 
     Weights and images are drawn from ``job.seed``: the weights are those a brief training would begin with, and every
@@ -37,7 +37,7 @@ def proxy_score(job: Job, on_step: OnStep | None = None) -> Score:
         DataError: The training split has fewer than 4 images, and the proxy looks at images.
         DivergenceError: The proxy is not finite.
     """
-    data = load_data(job.data, job.cache)
+    data = data or load_data(job.data, job.cache)
     torch.manual_seed(job.seed)
     network = build_network(job.arch, data.num_classes).to(job.device)
     value = _read(network, data.train, job, data.num_classes)

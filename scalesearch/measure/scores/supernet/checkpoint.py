@@ -7,7 +7,6 @@ a function of its seed and the step. A reader, or a crash, sees the old file or 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scalesearch.arch.space import SearchSpace
+from scalesearch.atomic import replacing
 from scalesearch.errors import ConfigError
 from scalesearch.measure.scores.config import SupernetConfig
 from scalesearch.measure.training import TrainConfig
@@ -119,13 +119,9 @@ def save_supernet(
     if optimizer is not None:
         for index, state in optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items() if value is not None}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, temporary, {_METADATA: json.dumps(asdict(record))})
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(plain, temporary, {_METADATA: json.dumps(asdict(record))})
 
 
 def read_record(path: Path) -> SupernetRecord:

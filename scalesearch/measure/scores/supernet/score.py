@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from scalesearch.data import Split, load_data
+from scalesearch.data import ImageData, Split, load_data
 from scalesearch.errors import ConfigError, SpaceError
 from scalesearch.measure.scores.job import Job, Score
 from scalesearch.measure.scores.reading import read_accuracy, read_latency, save_weights
@@ -26,7 +26,7 @@ from scalesearch.nn.supernet import Supernet
 _BATCH_SIZE = 128
 
 
-def supernet_score(job: Job, on_step: OnStep | None = None) -> Score:
+def supernet_score(job: Job, on_step: OnStep | None = None, data: ImageData | None = None) -> Score:
     """Evaluate one candidate with the weights in ``job.score.supernet.path``.
 
     Nothing is trained, so the score counts no steps or seconds of training; the same job gives the same accuracy
@@ -35,6 +35,7 @@ def supernet_score(job: Job, on_step: OnStep | None = None) -> Score:
     Args:
         job: The candidate; ``job.train`` has no part.
         on_step: Told of each batch of the estimate of BatchNorm's statistics.
+        data: The images; those that the job names where they are not given.
 
     Raises:
         ConfigError: The file is missing, holds no supernet, is not trained to its end, or learnt from other data.
@@ -42,7 +43,7 @@ def supernet_score(job: Job, on_step: OnStep | None = None) -> Score:
     """
     path = Path(job.score.supernet.path)
     supernet, record = _load_trained(path)
-    data = load_data(job.data, job.cache)
+    data = data or load_data(job.data, job.cache)
     refuse_other(path, "data_fingerprint", record.data_fingerprint, data.fingerprint)
     network = _extract(supernet, job, path)
     size, device = job.arch.image_size, job.device

@@ -17,10 +17,10 @@ from scalesearch.arch import ArchSpec
 from scalesearch.data import DataConfig
 from scalesearch.measure.scores import Job, Score, score_job
 from scalesearch.measure.training import TrainConfig
-from scalesearch.study.executor import Event, Failed, LocalExecutor, Reached, Run, Scored, Stepped
+from scalesearch.study.executors import Began, Event, Failed, LocalExecutor, Lost, Reached, Run, Scored, Stepped
 from tests.study import jobs
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 JOB = Job(
     arch=ArchSpec.from_blocks(["ds_r1_k3_s2_c8"], stem_channels=8, head_channels=16, image_size=16, stem_stride=1),
     seed=7,
@@ -47,8 +47,8 @@ def run_to_the_end(executor: LocalExecutor, *seeds: int) -> list[Event]:
     for seed in seeds:
         executor.submit(seed, replace(JOB, seed=seed))
     events: list[Event] = []
-    while len([event for event in events if not isinstance(event, Stepped)]) < len(seeds):
-        events += executor.wait()
+    while sum(isinstance(event, (Scored, Failed, Lost)) for event in events) < len(seeds):
+        events += [event for event in executor.wait() if not isinstance(event, Began)]
     return events
 
 
@@ -73,7 +73,8 @@ def test_a_worker_has_the_threads_it_is_given(start: Callable[..., LocalExecutor
 
 def test_steps_are_told_while_the_job_runs(start: Callable[..., LocalExecutor]) -> None:
     *steps, last = run_to_the_end(start(jobs.take_steps), 7)
-    assert steps == [Stepped(7, 1, 3), Stepped(7, 2, 3), Stepped(7, 3, 3)]
+    assert [(step.key, step.steps, step.num_steps) for step in steps] == [(7, 1, 3), (7, 2, 3), (7, 3, 3)]
+    assert all(10 < step.memory_mib < 100_000 for step in steps)
     assert isinstance(last, Scored)
 
 
@@ -97,11 +98,6 @@ def test_the_real_score_arrives_from_its_process(start: Callable[..., LocalExecu
         (jobs.run_out_of_memory, "out of memory", "in run_out_of_memory"),
         (jobs.exit_hard, "the worker process ended with exit code 3 before it gave a score", ""),
         (jobs.exit_softly, "the worker process ended with exit code 4 before it gave a score", ""),
-        (
-            jobs.be_killed,
-            "the worker process was ended by SIGKILL, which the kernel sends when memory runs out",
-            "",
-        ),
         (jobs.crash, "the worker process was ended by SIGSEGV", ""),
         (jobs.return_what_cannot_be_sent, "the worker process ended with exit code 1 before it gave a score", ""),
     ],
@@ -119,7 +115,7 @@ def test_a_job_that_ends_badly_is_a_failure_with_its_reason(
 def test_a_worker_that_dies_takes_no_other_with_it(start: Callable[..., LocalExecutor]) -> None:
     executor = start(jobs.fail_if_odd, num_workers=2)
     ends = {event.key: type(event) for event in run_to_the_end(executor, 1, 2)}
-    assert ends == {1: Failed, 2: Scored}
+    assert ends == {1: Lost, 2: Scored}
     (event,) = run_to_the_end(executor, 4)  # and the next job finds a worker
     assert isinstance(event, Scored)
 
@@ -159,7 +155,7 @@ def climb(executor: LocalExecutor, answers: dict[int, list[bool]]) -> list[Event
         executor.submit(key, replace(JOB, rungs=(10, 30)))
     events: list[Event] = []
     while sum(isinstance(event, (Scored, Failed)) for event in events) < len(answers):
-        news = executor.wait()
+        news = [event for event in executor.wait() if not isinstance(event, Began)]
         for event in news:
             if isinstance(event, Reached):
                 executor.answer(event.key, answers[event.key].pop(0))
@@ -192,6 +188,8 @@ def test_an_answer_reaches_the_job_it_is_for(start: Callable[..., LocalExecutor]
 def reach_a_rung(executor: LocalExecutor) -> int:
     """Submit a job and return the id of its process, which waits at a rung by then."""
     executor.submit(1, JOB)
+    began, *_ = executor.wait()
+    assert isinstance(began, Began)
     (event,) = executor.wait()
     assert isinstance(event, Reached)
     return event.steps
@@ -215,15 +213,13 @@ def test_a_job_that_dies_at_a_rung_is_a_failure_and_the_answer_to_it_is_lost(
     os.kill(pid, signal.SIGKILL)
     assert has_ended(pid)
     executor.answer(1, True)
-    (event,) = executor.wait()
-    assert isinstance(event, Failed)
-    assert event.reason.startswith("the worker process was ended by SIGKILL")
+    assert executor.wait() == [Lost(1, "the worker process was ended by SIGKILL")]
 
 
 DEAD_DRIVER = """
 import os
 from tests.study import jobs
-from tests.study.test_executor import JOB, LocalExecutor, reach_a_rung
+from tests.study.executors.test_local import JOB, LocalExecutor, reach_a_rung
 
 print(reach_a_rung(LocalExecutor(1, run=jobs.wait_at_a_rung)), flush=True)
 os._exit(0)
