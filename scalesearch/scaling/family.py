@@ -127,7 +127,7 @@ def run_members(config: FamilyConfig, part: str, *, reads_test: bool) -> FamilyR
         ScalesearchError: As ``run_family``.
     """
     base, rule = config.read_base(), config.read_rule()
-    with config.folder.locked():
+    with config.held():
         data = config.load_data()
         record = _open_record(config, part, base, rule, data)
         members = plan_members(config, base, rule, data.num_classes, record)
@@ -184,6 +184,7 @@ def _open_record(config: FamilyConfig, part: str, base: ArchSpec, rule: ScalingR
         part,
         directions=["maximize"],
         metric_names=["val_top1"],
+        driver_timeout=config.driver_timeout,
         identity={
             "base": base.to_dict(),
             "factors": asdict(rule.factors),

@@ -170,7 +170,7 @@ def run_scaling_grid(config: ScaleConfig) -> ScalingResult:
             memory, or the grid was begun with something else.
     """
     base = read_base(config.base, config.folder)
-    with config.folder.locked():
+    with config.held():
         data = config.load_data()
         grid, candidates = _choose_candidates(config, base, data)
         record = _open_record(config, base, data)
@@ -302,6 +302,7 @@ def _open_record(config: ScaleConfig, base: ArchSpec, data: ImageData) -> Record
         "scale",
         directions=["maximize"],
         metric_names=["val_top1"],
+        driver_timeout=config.driver_timeout,
         identity={"base": base.to_dict(), "grid": grid, **config.identity(data)},
     )
 

@@ -119,7 +119,7 @@ def run_fidelity(config: FidelityConfig) -> FidelityResult:
     """
     space = config.load_space()
     config.check_supernet()
-    with config.folder.locked():
+    with config.held():
         data = config.load_data()
         archs = pick_networks(config, space, data.num_classes)
         config.warn_of_upsampling(max(arch.image_size for arch in archs), data)
@@ -244,6 +244,7 @@ def _open_record(config: FidelityConfig, one: _Round, data: ImageData) -> Record
         one.part,
         directions=["maximize"],
         metric_names=[REFERENCE if one.name == "full" else one.name],
+        driver_timeout=config.driver_timeout,
         identity={"data": shared["data"], "seed": shared["seed"], **one.identity},
     )
 

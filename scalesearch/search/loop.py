@@ -17,10 +17,12 @@ from scalesearch.arch import Cost
 from scalesearch.errors import StudyError
 from scalesearch.search.dominance import crowded_places
 from scalesearch.search.knowledge import Knowledge
+from scalesearch.search.ledger import Ledger, was_scored
 from scalesearch.search.problem import C, Problem
 from scalesearch.search.proposing import Proposer, SamplerProposer, ShortlistProposer
 from scalesearch.search.rungs import PrunerConfig, Rungs
-from scalesearch.study.driver import JobRules, drive
+from scalesearch.study.driver import JobRules, NextJob, drive
+from scalesearch.study.drivers import DRIVER_TIMEOUT
 from scalesearch.study.executors import Failed, Reached, Scored
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.jobs import CandidateJob, CandidateScore
@@ -41,6 +43,7 @@ class LoopSettings:
         sampler: One of ``SAMPLERS``.
         pruner: Which candidates are stopped before their training ends.
         max_steps: Training steps in all, infinite as None.
+        driver_timeout: Seconds without a sign of life after which another driver counts as dead.
         rules: For every candidate that runs.
         keeps: Name of the checkpoint of the best candidate; empty to keep no weights.
     """
@@ -52,6 +55,7 @@ class LoopSettings:
     sampler: str
     pruner: PrunerConfig = field(default_factory=PrunerConfig)
     max_steps: int | None = None
+    driver_timeout: float = DRIVER_TIMEOUT
     rules: JobRules = field(default_factory=JobRules)
     keeps: str = ""
 
@@ -89,9 +93,10 @@ class SearchLoop(Generic[C]):
         )
         self._record = self._open_record()
         self._rungs = Rungs(settings.pruner, max(1, problem.num_steps), self._objectives.directions)
-        self._read_rungs()
-        self._known = {trial.user_attrs["arch_id"]: trial for trial in self._trained()}
-        self._twins: dict[str, list[Trial]] = {}
+        self._ledger = Ledger(self._record)
+        self._twins: dict[str, list[Trial]] = {}  # of each candidate that this driver trains
+        self._waiting: dict[str, list[Trial]] = {}  # for a candidate that another driver trains
+        self._read_news()
 
     def _open_record(self) -> Record:
         settings = self._settings
@@ -101,6 +106,7 @@ class SearchLoop(Generic[C]):
             settings.part,
             directions=self._objectives.directions,
             metric_names=self._objectives.names,
+            driver_timeout=settings.driver_timeout,
             identity={
                 **self._objectives.identity(),
                 **({} if settings.pruner.method == "off" else {"pruner": asdict(settings.pruner)}),
@@ -111,9 +117,9 @@ class SearchLoop(Generic[C]):
     def run(self, trials: int) -> None:
         """Score until as many candidates are scored, or there is nothing left to propose."""
         self._trials = trials
-        self._progress = ProgressDisplay(self._settings.part, trials, done=len(self._known))
+        self._progress = ProgressDisplay(self._settings.part, trials, done=len(self._ledger.known))
         try:
-            with session(self._record.study), self._progress:
+            with self._record.drivers, session(self._record.study), self._progress:
                 self._show_best()
                 drive(
                     self._settings.part,
@@ -133,23 +139,25 @@ class SearchLoop(Generic[C]):
         Raises:
             StudyError: None was scored; the sentence says why.
         """
-        best = self._best()
+        best = self._ledger.best
         if best is None:
             raise StudyError(f"study {self._settings.folder.name}: nothing was scored; {self._why_none()}")
         arch = self._arch_of(best)
-        self._adopt_checkpoint(best)
-        kept = self._kept_checkpoint()
+        keeps, own = self._settings.keeps, self._checkpoint(best.number)
+        kept = self._settings.folder.checkpoints / f"{keeps}.safetensors" if keeps else None
+        if kept is not None and own.exists():
+            own.replace(kept)
         return Chosen(
             arch=arch,
             score=self._problem.read_score(best.user_attrs["score"]),
             cost=self._problem.cost(arch),
-            num_scored=len(self._known),
+            num_scored=len(self._ledger.known),
             checkpoint=kept if kept is not None and kept.exists() else None,
         )
 
     def ranking(self) -> list[C]:
         """Return every candidate with a score, the front first, then the fronts behind it, the least crowded first."""
-        complete = self._complete()
+        complete = self._ledger.complete
         signs = [-1.0 if direction == "maximize" else 1.0 for direction in self._objectives.directions]
         values = [[sign * value for sign, value in zip(signs, trial.values, strict=True)] for trial in complete]
         if not complete:
@@ -171,39 +179,63 @@ class SearchLoop(Generic[C]):
             f" ({nearest.user_attrs['macs']:,} macs, {nearest.user_attrs['params']:,} params)"
         )
 
-    def _jobs(self) -> Iterator[tuple[Trial, CandidateJob, str]]:
-        """Yield what to score; settle on the way what needs no scoring."""
-        for unfinished in self._record.unfinished():
-            self._proposer.prepare(self._record, unfinished.number)
-            yield from self._gate(self._record.take_up(unfinished))
+    def _jobs(self) -> Iterator[NextJob]:
+        """Yield what to score, None while only others have any; settle on the way what needs no scoring."""
         free = 0
-        while self._may_begin() and free < self._proposer.patience:
-            trial = self._proposer.propose(self._record)
-            if trial is None:
-                return self._progress.note("the shortlist is worked off")
-            jobs = list(self._gate(trial))
-            free = 0 if jobs else free + 1
-            yield from jobs
+        while True:
+            with self._record.drivers.turn():
+                trial = self._next_trial(free)
+                jobs = [] if trial is None else list(self._gate(trial))
+            if trial is not None:
+                free = 0 if jobs else free + 1
+                yield from jobs
+            elif not self._ledger.others:
+                break
+            else:  # another driver trains the last ones, and may yet die and leave them to this one
+                yield None
         if free >= self._proposer.patience:
             self._progress.note(f"space exhausted: {free} proposals in a row were over a limit or known")
+        elif self._may_begin():
+            self._progress.note("the shortlist is worked off")
+
+    def _next_trial(self, free: int) -> Trial | None:
+        """Return a trial that a dead driver left, or a new one; None where there is none to begin.
+
+        Args:
+            free: Trials in a row that needed no scoring.
+        """
+        self._progress.count(self._read_news())
+        left = self._record.drivers.are_dead(self._ledger.others)
+        if left:
+            self._ledger.own(left[0].number)
+            self._proposer.prepare(self._record, left[0].number)
+            return self._record.take_up(left[0])
+        if free >= self._proposer.patience or not self._may_begin():
+            return None
+        trial = self._proposer.propose(self._record)
+        if trial is not None:
+            self._record.drivers.claim(trial)
+        return trial
 
     def _gate(self, trial: Trial) -> Iterator[tuple[Trial, CandidateJob, str]]:
         arch = self._problem.space.suggest(trial)
-        cost = self._problem.cost(arch)
-        known = self._known.get(arch.arch_id)
+        arch_id, cost = arch.arch_id, self._problem.cost(arch)
         excess = self._knowledge.excess(arch)
         self._record.constrain(trial, excess)
+        self._ledger.own(trial.number)
         if any(value > 0 for value in excess.values()):
             self._record.describe(trial, arch, cost, seed=self._settings.seed)
             self._record.infeasible(trial, self._objectives.values(arch, cost, 0.0))
-            self._progress.settle(trial.number, "INFEASIBLE")
-        elif arch.arch_id in self._twins:
-            self._twins[arch.arch_id].append(trial)  # told what its running twin will be told
-        elif known is not None:
-            self._repeat(trial, arch, cost, known)
+            self._end(trial, "INFEASIBLE")
+        elif arch_id in self._ledger.known:
+            self._repeat(trial, arch, self._ledger.known[arch_id])
+        elif arch_id in self._twins:
+            self._twins[arch_id].append(trial)  # told what its running twin will be told
+        elif arch_id in self._ledger.archs_of_others:
+            self._waiting.setdefault(arch_id, []).append(trial)
         else:
             self._record.describe(trial, arch, cost, seed=self._settings.seed)
-            self._twins[arch.arch_id] = []
+            self._twins[arch_id] = self._waiting.pop(arch_id, [])
             yield trial, self._job(trial, arch), f"{cost.macs / 1e6:.2f} M macs"
 
     def _job(self, trial: Trial, arch: C) -> CandidateJob:
@@ -212,6 +244,7 @@ class SearchLoop(Generic[C]):
     def _decide(self, trial: Trial, job: CandidateJob, event: Reached) -> bool:
         """Record a reading at a rung and say whether the training goes on; what a stopped driver decided stands."""
         if not self._rungs.has(trial.number, event.steps):
+            self._progress.count(self._read_news())
             arch = self._problem.read(trial.user_attrs["arch"])
             values = self._objectives.values(arch, self._problem.cost(arch), event.worth)
             self._rungs.record(trial.number, event.steps, values)
@@ -219,82 +252,85 @@ class SearchLoop(Generic[C]):
             self._record.reach(trial, event.rung, event.steps, event.worth, values, goes_on=goes_on)
         return bool(trial.user_attrs.get("rung") != event.rung)
 
-    def _read_rungs(self) -> None:
-        """Take up the readings of earlier runs."""
-        for trial in self._record.trials:
+    def _read_news(self) -> int:
+        """Take note of what earlier runs and other drivers have written, and tell those that wait for it.
+
+        Returns how many candidates they have scored.
+        """
+        best, num_known = self._ledger.best, len(self._ledger.known)
+        for trial in self._ledger.read_news():
             for steps, worth in trial.user_attrs.get("rung_values", []):
-                arch = self._arch_of(trial)
-                values = self._objectives.values(arch, self._problem.cost(arch), worth)
-                self._rungs.record(trial.number, steps, values)
+                if not self._rungs.has(trial.number, steps):
+                    arch = self._arch_of(trial)
+                    values = self._objectives.values(arch, self._problem.cost(arch), worth)
+                    self._rungs.record(trial.number, steps, values)
+            if was_scored(trial):
+                self._tell_waiting(trial)
+        self._forget_weights(best)
+        return len(self._ledger.known) - num_known
 
     def _settle(self, trial: Trial, job: CandidateJob, event: Scored | Failed) -> str:
-        arch = self._problem.read(trial.user_attrs["arch"])
-        cost = self._problem.cost(arch)
-        if isinstance(event, Scored):
-            score = event.score
-            end = self._record.prune if score.stopped else self._record.complete
-            end(trial, self._objectives.values(arch, cost, score.worth, score.latency_ms), score)
-            line = f"{score.worth:.3f} at {cost.macs / 1e6:.2f} M macs"
-            line += f", stopped at step {score.steps}" if score.stopped else ""
-        else:
-            self._record.fail(trial, event.reason, event.traceback)
-            line = event.reason
-        settled = self._record.trials[trial.number]
-        self._known[arch.arch_id] = settled
-        for twin in self._twins.pop(arch.arch_id):
-            self._repeat(twin, arch, cost, settled)
-        best = self._best()
-        if best is not None and best.number == trial.number:
-            self._adopt_checkpoint(best)
-        self._checkpoint(trial.number).unlink(missing_ok=True)
+        arch, best = self._problem.read(trial.user_attrs["arch"]), self._ledger.best
+        if not self._record.owns(trial):
+            self._ledger.disown(trial.number)
+            self._waiting[arch.arch_id] = self._twins.pop(arch.arch_id)
+            return "another driver has taken it up"
+        line = self._tell(trial, arch, event)
+        settled = self._record.look_up(trial)
+        self._ledger.enter(settled)
+        self._tell_waiting(settled)
+        self._forget_weights(best)
+        self._forget_weights(settled)
         self._show_best()
         return line
 
-    def _repeat(self, trial: Trial, arch: C, cost: Cost, original: FrozenTrial) -> None:
-        self._record.describe(trial, arch, cost, seed=self._settings.seed)
+    def _tell(self, trial: Trial, arch: C, event: Scored | Failed) -> str:
+        """Tell the record how a trial ended, and return it in a few words."""
+        if isinstance(event, Failed):
+            self._record.fail(trial, event.reason, event.traceback)
+            return event.reason
+        cost, score = self._problem.cost(arch), event.score
+        end = self._record.prune if score.stopped else self._record.complete
+        end(trial, self._objectives.values(arch, cost, score.worth, score.latency_ms), score)
+        line = f"{score.worth:.3f} at {cost.macs / 1e6:.2f} M macs"
+        return line + (f", stopped at step {score.steps}" if score.stopped else "")
+
+    def _tell_waiting(self, original: FrozenTrial) -> None:
+        """Tell the twins of a trial that has ended what it was told."""
+        arch_id = original.user_attrs["arch_id"]
+        for twin in [*self._twins.pop(arch_id, []), *self._waiting.pop(arch_id, [])]:
+            self._repeat(twin, self._arch_of(original), original)
+
+    def _repeat(self, trial: Trial, arch: C, original: FrozenTrial) -> None:
+        self._record.describe(trial, arch, self._problem.cost(arch), seed=self._settings.seed)
         self._record.repeat(trial, original)
-        self._progress.settle(trial.number, "DUPLICATE")
+        self._end(trial, "DUPLICATE")
+
+    def _end(self, trial: Trial, state: str) -> None:
+        self._ledger.enter(self._record.look_up(trial))
+        self._progress.settle(trial.number, state)
+
+    def _forget_weights(self, trial: FrozenTrial | None) -> None:
+        """Delete the weights of a trial that has ended, unless it is the best."""
+        best = self._ledger.best
+        if trial is not None and (best is None or best.number != trial.number):
+            self._checkpoint(trial.number).unlink(missing_ok=True)
 
     def _checkpoint(self, number: int) -> Path:
         return self._settings.folder.checkpoints / f"{self._settings.part}-trial-{number}.safetensors"
 
-    def _kept_checkpoint(self) -> Path | None:
-        keeps = self._settings.keeps
-        return self._settings.folder.checkpoints / f"{keeps}.safetensors" if keeps else None
-
-    def _adopt_checkpoint(self, best: FrozenTrial) -> None:
-        """Put the best trial's weights in their place; done again at the end, for a driver killed in between."""
-        kept, own = self._kept_checkpoint(), self._checkpoint(best.number)
-        if kept is not None and own.exists():
-            own.replace(kept)
-
     def _show_best(self) -> None:
-        best = self._best()
+        best = self._ledger.best
         if best is not None:
             worth = self._problem.read_score(best.user_attrs["score"]).worth
             self._progress.best(f"{worth:.3f} at {best.user_attrs['macs'] / 1e6:.2f} M")
 
-    def _best(self) -> FrozenTrial | None:
-        """Return the trial with the highest accuracy (or reward) within the budget; the cheaper of equals."""
-        return max(self._complete(), key=lambda trial: (trial.values[0], -trial.user_attrs["macs"]), default=None)
-
-    def _complete(self) -> list[FrozenTrial]:
-        return [trial for trial in self._known.values() if trial.state == TrialState.COMPLETE]
-
-    def _trained(self) -> list[FrozenTrial]:
-        """Return the trials whose scoring ended: well, at a rung or badly."""
-        ended = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        return [trial for trial in self._record.trials if trial.state in ended and "state" not in trial.user_attrs]
-
     def _may_begin(self) -> bool:
         """Return whether the budget of trials and steps allows another candidate."""
-        steps, limit = self._num_steps(), self._settings.max_steps
-        in_time = limit is None or steps < limit
-        return in_time and len(self._known) + len(self._twins) < self._trials
-
-    def _num_steps(self) -> int:
-        """Return the training steps of all candidates that have ended with a score."""
-        return sum(trial.user_attrs["score"]["steps"] for trial in self._known.values() if "score" in trial.user_attrs)
+        limit = self._settings.max_steps
+        in_time = limit is None or self._ledger.num_steps < limit
+        begun = len(self._ledger.known) + len(self._twins) + len(self._ledger.archs_of_others)
+        return in_time and begun < self._trials
 
     def _arch_of(self, trial: FrozenTrial) -> C:
         return self._problem.read(trial.user_attrs["arch"])

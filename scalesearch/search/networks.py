@@ -47,7 +47,7 @@ def run_search(config: SearchConfig) -> SearchResult:
         ScalesearchError: The data, space or budget is not usable, or the study was begun with something else.
     """
     space, objectives = config.load_space(), config.load_objectives()
-    with config.folder.locked():
+    with config.held():
         scoring = open_scoring(config, space, config.score.method)
         check_reachable(space, config.budget, scoring.num_classes)
         shortlist = None if config.score.propose == "none" else _propose_by(config, space, objectives)
@@ -142,6 +142,7 @@ def _settings(
         sampler=config.sampler,
         pruner=pruner,
         max_steps=max_steps,
+        driver_timeout=config.driver_timeout,
         rules=config.rules,
         keeps=keeps,
     )

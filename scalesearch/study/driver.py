@@ -116,15 +116,19 @@ class _Drive:
         self._part, self._executor, self._rules = part, executor, rules
         self._settle, self._decide, self._progress = settle, decide, progress
         self.running: dict[int, _Running] = {}
+        self._next_ask = 0.0
 
     def fill(self, jobs: Iterator[NextJob]) -> bool:
         """Submit jobs to the free workers; say whether more may come, though there is none at present."""
         while len(self.running) < self._executor.num_workers:
+            if time.monotonic() < self._next_ask:
+                return True
             try:
                 following = next(jobs)
             except StopIteration:
                 return False
             if following is None:
+                self._next_ask = time.monotonic() + _POLL_SECONDS
                 return True
             trial, job, description = following
             job = self._rules.prepare(self._part, job)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,26 +107,16 @@ class StudyFolder:
         """Return the storage's URL: the one given, or the study's own SQLite file."""
         return given or f"sqlite:///{self.database}"
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Make the folder and hold it for one driver.
+    def make(self) -> None:
+        """Make the folder.
 
         Raises:
-            StudyError: Another process drives the study, or the folder cannot be written.
+            StudyError: It cannot be written.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            handle = (self.root / ".lock").open("a+", encoding="ascii")
         except OSError as error:
             raise StudyError(f"{self.root}: the study's folder cannot be written ({error.strerror})") from None
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise StudyError(
-                    f"study {self.name} is being run by another process; wait for it, or stop it"
-                ) from None
-            yield
 
 
 def mask_password(url: str) -> str:

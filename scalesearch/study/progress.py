@@ -81,6 +81,13 @@ class ProgressDisplay:
                 )
         self._bars.update(self._main, completed=self._done, note=self._summary())
 
+    def count(self, others: int) -> None:
+        """Count trainings that other drivers have done meanwhile."""
+        if others:
+            self._done += others
+            self._first += others  # they say nothing of how fast this driver is
+            self._bars.update(self._main, completed=self._done, note=self._summary())
+
     def best(self, description: str) -> None:
         """Show the best so far."""
         self._best = description

@@ -10,7 +10,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, Trial
 
 from scalesearch.arch import Cost
-from scalesearch.study.driver import JobRules, drive
+from scalesearch.study.driver import JobRules, NextJob, drive
 from scalesearch.study.executors import Executor, Failed, Scored
 from scalesearch.study.jobs import CandidateJob
 from scalesearch.study.progress import ProgressDisplay
@@ -46,42 +46,83 @@ class Roster:
     def __init__(self, record: Record, entries: Sequence[Entry], rules: JobRules | None = None) -> None:
         self._record, self._rules = record, rules
         self._entries = {entry.key: entry for entry in entries}
-        trained = {_key(trial) for trial in record.trials if trial.state.is_finished()}
-        self._pending = [entry for key, entry in self._entries.items() if key not in trained]
-        num_done = len(self._entries) - len(self._pending)
+        self._pending = dict(self._entries)
+        self._mine: set[int] = set()
+        self._others: list[FrozenTrial] = []
+        self._has_read = False
+        num_done = self._read_news()
         self._progress = ProgressDisplay(record.part, len(self._entries), done=num_done)
         self._best = 0.0
 
     def run(self, executor: Executor) -> pd.DataFrame:
         """Train what is pending and return all trials of the record."""
-        with session(self._record.study), self._progress:
+        with self._record.drivers, session(self._record.study), self._progress:
             drive(self._record.part, self._jobs(), executor, self._settle, self._progress, rules=self._rules)
         return self._record.frame()
 
-    def _jobs(self) -> Iterator[tuple[Trial, CandidateJob, str]]:
-        for unfinished in self._record.unfinished():
-            entry = self._entries.get(_key(unfinished))
+    def _jobs(self) -> Iterator[NextJob]:
+        """Yield what is left to train, None while only other drivers have any."""
+        while True:
+            with self._record.drivers.turn():
+                self._progress.count(self._read_news())
+                job = self._take_up_left() or self._begin_pending()
+            if job is not None:
+                yield job
+            elif any(_key(trial) in self._pending for trial in self._others):
+                yield None  # another driver trains the last ones, and may yet die and leave them to this one
+            else:
+                break
+
+    def _read_news(self) -> int:
+        """Take note of what earlier runs and other drivers have begun and ended; return how many entries ended."""
+        if self._has_read and not self._record.drivers.is_shared:
+            return 0  # nobody else writes
+        self._has_read, num_pending = True, len(self._pending)
+        trials = [trial for trial in self._record.trials if trial.number not in self._mine]
+        self._others = [trial for trial in trials if not trial.state.is_finished()]
+        for trial in trials:
+            if trial.state.is_finished():
+                self._pending.pop(_key(trial), None)
+        return num_pending - len(self._pending)
+
+    def _take_up_left(self) -> NextJob:
+        """Return an entry that a dead driver left; one of another list waits for that list."""
+        for left in self._record.drivers.are_dead(self._others):
+            entry = self._pending.pop(_key(left), None)
+            if entry is None and "arch_id" in left.user_attrs:
+                continue
+            self._others.remove(left)
+            trial = self._record.take_up(left)
             if entry is not None:
-                self._pending.remove(entry)
-                yield self._describe(self._record.take_up(unfinished), entry), entry.job, entry.label
-            elif "arch_id" not in unfinished.user_attrs:
-                self._record.fail(self._record.take_up(unfinished), "the driver was ended before the trial began")
-            # another one is of a list with other entries, and waits for it: failed, it would never be trained
-        while self._pending:
-            entry = self._pending.pop(0)
-            yield self._ask(entry), entry.job, entry.label
+                return self._own(trial, entry), entry.job, entry.label
+            self._record.fail(trial, "the driver was ended before the trial began")
+        return None
+
+    def _begin_pending(self) -> NextJob:
+        """Return the next entry that nobody trains."""
+        running = {_key(trial) for trial in self._others}
+        key = next((key for key in self._pending if key not in running), None)
+        if key is None:
+            return None
+        entry = self._pending.pop(key)
+        return self._ask(entry), entry.job, entry.label
 
     def _ask(self, entry: Entry) -> Trial:
         """Begin a trial whose parameters are given, so that Optuna's dashboard shows them as any other's."""
         numbers = {**entry.numbers, "seed": float(entry.job.seed)}
         trial = self._record.study.ask({name: FloatDistribution(value, value) for name, value in numbers.items()})
-        return self._describe(trial, entry)
+        self._record.drivers.claim(trial)
+        return self._own(trial, entry)
 
-    def _describe(self, trial: Trial, entry: Entry) -> Trial:
+    def _own(self, trial: Trial, entry: Entry) -> Trial:
+        self._mine.add(trial.number)
         self._record.describe(trial, entry.job.arch, entry.cost, seed=entry.job.seed, label=entry.label)
         return trial
 
     def _settle(self, trial: Trial, job: CandidateJob, event: Scored | Failed) -> str:
+        if not self._record.owns(trial):
+            self._mine.discard(trial.number)
+            return "another driver has taken it up"
         if isinstance(event, Failed):
             self._record.fail(trial, event.reason, event.traceback)
             return event.reason

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,8 +19,10 @@ from scalesearch.errors import ConfigError
 from scalesearch.measure.scores import score_job
 from scalesearch.measure.training import TrainConfig
 from scalesearch.study.driver import JobRules
+from scalesearch.study.drivers import DRIVER_TIMEOUT
 from scalesearch.study.executors import Executor, ExecutorConfig, ResourcesConfig, Run, build_executor
 from scalesearch.study.folder import StudyFolder, mask_password
+from scalesearch.study.locks import locked_storage, locked_study, takes_many_drivers
 
 _logger = logging.getLogger(__name__)
 
@@ -44,6 +48,8 @@ class PartConfig:
         retries: Times a candidate is begun again whose worker was taken away, by a signal or with its machine.
         snapshot_seconds: Between two snapshots of a running training, from which it goes on when its process has died;
             inf keeps none.
+        driver_timeout: Seconds without a sign of life after which another driver of the same study counts as dead, and
+            its candidates are taken up.
     """
 
     study: str = "study"
@@ -59,12 +65,13 @@ class PartConfig:
     worker_memory_gib: float = math.inf
     retries: int = 2
     snapshot_seconds: float = 30.0
+    driver_timeout: float = DRIVER_TIMEOUT
 
     def __post_init__(self) -> None:
         check_at_least("seed", self.seed, 0)
         check_at_least("retries", self.retries, 0)
         check_at_least("snapshot_seconds", self.snapshot_seconds, 0)
-        for name in ("trial_timeout", "worker_memory_gib"):
+        for name in ("trial_timeout", "worker_memory_gib", "driver_timeout"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
         check_at_least("workers", self.workers, 1)
@@ -87,6 +94,20 @@ class PartConfig:
     def torch_device(self) -> str:
         """The device with ``auto`` resolved."""
         return resolve_device(self.device)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the study's folder, and keep other drivers out where the storage is unfit for several.
+
+        Raises:
+            StudyError: Another process drives the study, or the folder cannot be written.
+        """
+        if takes_many_drivers(self.url):
+            self.folder.make()
+            yield
+        else:
+            with locked_study(self.folder), locked_storage(self.storage):
+                yield
 
     @property
     def rules(self) -> JobRules:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import optuna
@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from scalesearch.arch import Cost
 from scalesearch.atomic import write_atomically
 from scalesearch.errors import StudyError
+from scalesearch.study.drivers import DRIVER_TIMEOUT, Drivers, SoleDriver, open_drivers
 from scalesearch.study.folder import StudyFolder, mask_password
 from scalesearch.study.jobs import Candidate, CandidateScore
 from scalesearch.study.storage import open_storage
@@ -54,6 +55,7 @@ class Record:
 
     part: str
     study: optuna.Study
+    drivers: Drivers = field(default_factory=SoleDriver)
 
     @classmethod
     def open(
@@ -65,6 +67,7 @@ class Record:
         directions: Sequence[str],
         metric_names: Sequence[str],
         identity: Mapping[str, Any],
+        driver_timeout: float = DRIVER_TIMEOUT,
     ) -> Record:
         """Open a part, or begin it.
 
@@ -75,6 +78,7 @@ class Record:
             directions: ``maximize`` or ``minimize``, one an objective.
             metric_names: One an objective.
             identity: Plain values that must stay the same over the part's life.
+            driver_timeout: Seconds without a sign of life after which another driver of the part counts as dead.
 
         Raises:
             StudyError: The storage cannot be opened, or the part was begun with something else.
@@ -99,20 +103,30 @@ class Record:
                 study.set_metric_names(list(metric_names))
         elif begun != identity:
             raise StudyError(f"study {name}, part {part}, {_difference(begun, identity)}; choose another study name")
-        return cls(part, study)
+        return cls(part, study, open_drivers(storage, _study_name(name, part), driver_timeout))
 
     @property
     def trials(self) -> list[FrozenTrial]:
         """Every trial, in the order of their numbers."""
         return self.study.get_trials(deepcopy=False)
 
-    def unfinished(self) -> list[FrozenTrial]:
-        """Return the trials that a driver left running when it was killed."""
+    def running(self) -> list[FrozenTrial]:
+        """Return the trials that no driver has told the end of."""
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
     def take_up(self, unfinished: FrozenTrial) -> Trial:
-        """Return an unfinished trial to go on with: what it had drawn stays, the rest is drawn by the sampler."""
-        return Trial(self.study, unfinished._trial_id)
+        """Return a trial that a dead driver left: what it had drawn stays, the rest is drawn by the sampler."""
+        trial = Trial(self.study, unfinished._trial_id)
+        self.drivers.claim(trial)
+        return trial
+
+    def look_up(self, trial: Trial) -> FrozenTrial:
+        """Return a trial as the storage has it now."""
+        return self.study._storage.get_trial(trial._trial_id)
+
+    def owns(self, trial: Trial) -> bool:
+        """Say whether a running trial is still this driver's to tell: another may have thought it dead."""
+        return not self.drivers.is_shared or self.drivers.owns(self.look_up(trial))
 
     def describe(self, trial: Trial, arch: Candidate, cost: Cost, *, seed: int, label: str = "") -> None:
         """Keep what a trial is, before it runs."""

@@ -96,7 +96,7 @@ def test_what_was_decided_at_a_rung_stands_when_a_trial_is_taken_up_again(tmp_pa
     first = FormulaExecutor(num_workers=4, last=16)
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path, first, trials=12, **keys)
-    running = {trial.number for trial in read_record(tmp_path).unfinished()}
+    running = {trial.number for trial in read_record(tmp_path).running()}
     decided = {(number, rung): goes_on for number, rung, goes_on in first.answers if number in running}
     assert set(decided.values()) == {True, False}, "choose another seed: nothing was decided both ways"
     again = FormulaExecutor(num_workers=4)

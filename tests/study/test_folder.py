@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -28,46 +26,6 @@ def test_the_storage_is_the_studys_own_file_unless_one_is_given(tmp_path: Path) 
     folder = StudyFolder.of(tmp_path, "mine")
     assert folder.storage_url(None) == f"sqlite:///{tmp_path}/mine/study.db"
     assert folder.storage_url("postgresql://host/x") == "postgresql://host/x"
-
-
-HOLD = """
-import sys
-from scalesearch.study.folder import StudyFolder
-with StudyFolder.of(sys.argv[1], "mine").locked():
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_a_folder_has_one_driver_at_a_time_among_processes(tmp_path: Path) -> None:
-    folder = StudyFolder.of(tmp_path, "mine")
-    other = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
-        refusal = pytest.raises(StudyError, match=r"^study mine is being run by another process; wait for it")
-        with refusal, folder.locked():
-            pass
-        other.kill()  # a driver that was killed holds nothing
-    with folder.locked():
-        pass
-
-
-def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
-    folder = StudyFolder.of(tmp_path, "mine")
-    with pytest.raises(ZeroDivisionError), folder.locked():
-        1 / 0  # noqa: B018
-    with folder.locked(), pytest.raises(StudyError, match="another process"), folder.locked():
-        pass
-
-
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
-    (tmp_path / "results").write_text("a file", encoding="ascii")
-    folder = StudyFolder.of(tmp_path / "results", "mine")
-    with pytest.raises(StudyError, match=rf"^{folder.root}: the study's folder cannot be written \("), folder.locked():
-        pass
 
 
 def test_a_file_is_written_whole_and_its_folder_made(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ STATES = ["COMPLETE", "INFEASIBLE", "FAILED", "DUPLICATE", "RUNNING"]
 def test_every_trial_keeps_its_state(record: Record) -> None:
     fill(record)
     assert [state_of(trial) for trial in record.trials] == STATES
-    assert [trial.number for trial in record.unfinished()] == [4]
+    assert [trial.number for trial in record.running()] == [4]
 
 
 def test_an_infeasible_trial_is_told_finite_values_and_a_constraint_above_zero(record: Record) -> None:
@@ -95,7 +95,7 @@ def climb(record: Record, *, num_rungs: int, values: list[float]) -> Trial:
 
 def test_a_reading_is_in_the_record_while_its_trial_runs(tmp_path: Path, record: Record) -> None:
     climb(record, num_rungs=2, values=[0.2, 7.0])
-    (trial,) = open_record(tmp_path).unfinished()
+    (trial,) = open_record(tmp_path).running()
     assert trial.user_attrs["rung_values"] == [[10, 0.1], [30, 0.2]]
     assert trial.user_attrs["rung"] == 1
 
@@ -165,7 +165,7 @@ def test_parts_of_a_study_are_apart_and_read_together(tmp_path: Path, record: Re
 
 def test_a_trial_taken_up_again_has_the_parameters_it_had(tmp_path: Path, record: Record) -> None:
     asked = ask(record)
-    (unfinished,) = open_record(tmp_path).unfinished()
+    (unfinished,) = open_record(tmp_path).running()
     trial = record.take_up(unfinished)
     assert trial.number == asked.number
     assert trial.suggest_categorical("kernel_size", (3, 5)) == asked.params["kernel_size"]

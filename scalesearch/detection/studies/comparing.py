@@ -148,7 +148,7 @@ def run_detect(config: DetectConfig) -> DetectResult:
     Raises:
         ScalesearchError: The data or a key cannot be used, or the part was begun with something else.
     """
-    with config.folder.locked():
+    with config.held():
         data = config.load_data()
         if config.reads_test and data.test is None:
             raise ConfigError("reads_test must be false: the data have no test split")
@@ -161,6 +161,7 @@ def run_detect(config: DetectConfig) -> DetectResult:
             PART,
             directions=["maximize"],
             metric_names=["val_ap"],
+            driver_timeout=config.driver_timeout,
             identity={**config.identity(data), **({"reads_test": True} if config.reads_test else {})},
         )
         config.save(PART)

@@ -105,7 +105,7 @@ def run_detect_scale(config: DetectScaleConfig) -> DetectScaleResult:
     Raises:
         ScalesearchError: The data, a choice or the budget cannot be used, or the study was begun with something else.
     """
-    with config.folder.locked():
+    with config.held():
         data = config.load_data()
         space = config.read_space(data.num_classes)
         check_reachable(space, config.budget)
@@ -119,6 +119,7 @@ def run_detect_scale(config: DetectScaleConfig) -> DetectScaleResult:
             seed=config.seed,
             sampler=config.sampler,
             pruner=config.pruner,
+            driver_timeout=config.driver_timeout,
             rules=config.rules,
             keeps="detector",
         )

@@ -297,7 +297,7 @@ def test_a_comparison_is_not_mixed_with_another(tmp_path: Path, changes: dict[st
 
 def test_a_study_that_another_process_drives_is_left_alone(tmp_path: Path) -> None:
     config = new_detect(tmp_path)
-    with config.folder.locked(), pytest.raises(StudyError, match=r"^study mine is being run by another process"):
+    with config.held(), pytest.raises(StudyError, match=r"^study mine is being run by another process"):
         run_detect(config)
     assert config.used.submitted == []
 

@@ -253,7 +253,7 @@ def test_a_search_is_not_mixed_with_one_over_other_choices(tmp_path: Path) -> No
 
 def test_a_study_that_another_process_drives_is_left_alone(tmp_path: Path) -> None:
     config = new_detect_scale(tmp_path)
-    with config.folder.locked(), pytest.raises(StudyError, match=r"^study mine is being run by another process"):
+    with config.held(), pytest.raises(StudyError, match=r"^study mine is being run by another process"):
         run_detect_scale(config)
 
 
