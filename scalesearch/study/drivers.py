@@ -20,9 +20,9 @@ from typing import Protocol
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial
 from sqlalchemy import Column, Connection, DateTime, MetaData, String, Table, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from scalesearch.study.storage import PatientStorage
+from scalesearch.study.storage import PatientStorage, make_tables
 
 DRIVER_TIMEOUT = 30.0
 """Seconds without a sign of life after which a driver counts as dead, where nothing else is said."""
@@ -116,6 +116,8 @@ class SharedDrivers:
         self._engine = storage.engine
         self.name = uuid.uuid4().hex
         self._steady_since = -math.inf
+        make_tables(lambda: _metadata.create_all(self._engine))
+        storage.patiently(self._begin_turns)
         self._ended = threading.Event()
         self._heart = threading.Thread()
 
@@ -176,22 +178,12 @@ class SharedDrivers:
         return {driver for driver, beat, now in rows if _seconds(beat, now) < self._timeout} | {self.name}
 
     def _register(self) -> None:
-        try:
-            _metadata.create_all(self._engine)
-        except (IntegrityError, ProgrammingError):  # another driver makes them at the same moment
-            _metadata.create_all(self._engine)
-        with self._engine.begin() as connection:
-            if connection.execute(select(_turns).where(_turns.c.part == self._part)).first() is None:
-                self._begin_turns()
         with self._engine.begin() as connection:
             connection.execute(insert(_drivers).values(driver=self.name, part=self._part, beat=func.now()))
 
     def _begin_turns(self) -> None:
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(insert(_turns).values(part=self._part))
-        except IntegrityError:  # another driver was first
-            pass
+        with suppress(IntegrityError), self._engine.begin() as connection:  # another driver was first
+            connection.execute(insert(_turns).values(part=self._part))
 
     def _beat_on(self) -> None:
         away = False

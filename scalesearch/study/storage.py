@@ -13,7 +13,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
 from scalesearch.errors import StudyError
 from scalesearch.study.folder import mask_password
@@ -22,6 +22,7 @@ PATIENCE_SECONDS = 120.0
 """How long a driver waits for a database that is away."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_TABLE_TRIES = 10
 _logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -134,13 +135,27 @@ def open_storage(url: str) -> PatientStorage:
         parsed = parsed.set(drivername="postgresql+psycopg")
     is_sqlite = parsed.get_backend_name() == "sqlite"
     # a connection that the database has closed meanwhile is found out before it is used
-    storage = PatientStorage(
-        parsed.render_as_string(hide_password=False), None if is_sqlite else {"pool_pre_ping": True}
+    storage = make_tables(
+        lambda: PatientStorage(
+            parsed.render_as_string(hide_password=False), None if is_sqlite else {"pool_pre_ping": True}
+        )
     )
     if is_sqlite:
         event.listen(storage.engine, "connect", _write_ahead)
         storage.engine.dispose()  # the connection that made the tables was opened without
     return storage
+
+
+def make_tables(make: Callable[[], T]) -> T:
+    """Make what makes tables where they are missing, again where another driver makes the same at this moment."""
+    for _ in range(_TABLE_TRIES - 1):
+        try:
+            return make()
+        except (IntegrityError, ProgrammingError, StorageInternalError) as error:
+            if isinstance(error, StorageInternalError) and not isinstance(error.__cause__, ProgrammingError):
+                raise
+            time.sleep(_FIRST_PAUSE)
+    return make()
 
 
 def _write_ahead(connection: sqlite3.Connection, _: object) -> None:

@@ -93,8 +93,17 @@ class Record:
                 directions=[StudyDirection[direction.upper()] for direction in existing or directions],
                 load_if_exists=True,
             )
+            drivers = open_drivers(storage, _study_name(name, part), driver_timeout)
         except _STORAGE_ERRORS as error:
             raise _unusable(url, name, error) from None
+        with drivers.turn():
+            cls._check_identity(study, name, part, identity, metric_names)
+        return cls(part, study, drivers)
+
+    @staticmethod
+    def _check_identity(
+        study: optuna.Study, name: str, part: str, identity: Mapping[str, Any], metric_names: Sequence[str]
+    ) -> None:
         begun = study.user_attrs.get("identity")
         if begun is None:
             study.set_user_attr("identity", identity)
@@ -103,7 +112,6 @@ class Record:
                 study.set_metric_names(list(metric_names))
         elif begun != identity:
             raise StudyError(f"study {name}, part {part}, {_difference(begun, identity)}; choose another study name")
-        return cls(part, study, open_drivers(storage, _study_name(name, part), driver_timeout))
 
     @property
     def trials(self) -> list[FrozenTrial]:
