@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,13 @@ from pathlib import Path
 
 PART_SUFFIX = ".part"
 """Of what was being written when a process died; nothing reads such a file."""
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def tells_of_no_room(error: BaseException) -> bool:
+    """Say whether an error means that nothing can be written now: a full disk or quota, or a read-only folder."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 @contextmanager
@@ -29,6 +38,12 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as handle:
             os.fsync(handle.fileno())
         temporary.replace(path)
+    except Exception as error:
+        hidden = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors hides the system's error
+        if hidden is None or isinstance(error, OSError):
+            raise
+        number = int(hidden[1])
+        raise OSError(number, os.strerror(number), str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -17,6 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from scalesearch import commands, detector_commands
+from scalesearch.atomic import tells_of_no_room
 from scalesearch.config import PARTS, SCHEMAS, describe_keys, load_config, load_run_config
 from scalesearch.console import wide_console
 from scalesearch.errors import ScalesearchError
@@ -36,6 +37,7 @@ VERBS: dict[str, Command] = {
     "detect": detector_commands.detect,
     "detect-scale": detector_commands.detect_scale,
     "predict": detector_commands.predict,
+    "doctor": commands.doctor,
 }
 
 _EXAMPLES = {
@@ -50,6 +52,7 @@ _EXAMPLES = {
     "scaling-curves": "scalesearch scaling-curves study=mine factors=1.2,1.1,1.15 phi=0..3 seeds=3",
     "detect": "scalesearch detect study=mine data=coco data.root=DIR neck=fpn,bifpn fusion=sum,fast seeds=3",
     "detect-scale": "scalesearch detect-scale study=mine data=coco data.root=DIR budget.macs=2e8 trials=24",
+    "doctor": "scalesearch doctor study=mine mend=true",
     "predict": "scalesearch predict weights=results/mine/checkpoints/detector.safetensors images=DIR",
 }
 
@@ -76,6 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         VERBS[verb](load_run_config(rest) if verb == "run" else load_config(verb, rest))
     except ScalesearchError as error:
         return _refuse(str(error))
+    except OSError as error:
+        if not tells_of_no_room(error):
+            raise
+        return _refuse(f"{error}; make room there, and the same command goes on")
     except KeyboardInterrupt:
         print("\nscalesearch: stopped; the same command goes on from here", file=sys.stderr)
         return 130

@@ -10,7 +10,7 @@ import pandas as pd
 from scalesearch.arch import ArchSpec
 from scalesearch.arch.reading import read_arch
 from scalesearch.arch.scaling import DepthRounding
-from scalesearch.config import ProfileConfig, ReportConfig, RunConfig
+from scalesearch.config import DoctorConfig, ProfileConfig, ReportConfig, RunConfig
 from scalesearch.console import new_table, print_frame, say, say_written, wide_console
 from scalesearch.measure.latency_table import LatencyTableConfig, run_latency_table
 from scalesearch.measure.profiling import ProfileInfo, profile_network
@@ -33,6 +33,7 @@ from scalesearch.scaling import (
 from scalesearch.scaling.grid import ScalingPlan, ScalingResult
 from scalesearch.search import SearchConfig, run_search
 from scalesearch.search.fidelity import REFERENCE, FidelityConfig, run_fidelity
+from scalesearch.study.doctor import examine
 from scalesearch.study.progress import StepsDisplay
 
 
@@ -124,6 +125,24 @@ def fidelity(config: FidelityConfig) -> None:
     info = fidelity_info(result.table, config.scores, reference=REFERENCE)
     pictures = save_figure(plot_fidelity(info), config.folder.root / "fidelity")
     say_written(config.folder.table("fidelity"), *pictures)
+
+
+def doctor(config: DoctorConfig) -> None:
+    """Say what is wrong with a study's folder and storage, and mend what can be mended."""
+    examination = examine(config.folder, config.storage)
+    for line in examination.sound:
+        say(f"sound: {line}")
+    for finding in examination.findings:
+        say(f"wrong: {finding.what}")
+        if finding.mend is None:
+            say(f"       {finding.advice}")
+        elif config.mend:
+            finding.mend()
+            say(f"       mended: {finding.advice}")
+        else:
+            say(f"       mend=true: {finding.advice}")
+    if not examination.findings:
+        say("Nothing is wrong.")
 
 
 def latency_table(config: LatencyTableConfig) -> None:

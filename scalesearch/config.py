@@ -83,6 +83,28 @@ class ReportConfig:
         return StudyFolder.of(self.results, self.study)
 
 
+@dataclass(kw_only=True, slots=True)
+class DoctorConfig:
+    """The keys of ``scalesearch doctor``.
+
+    Attributes:
+        study: Name of the study.
+        results: Folder that holds studies.
+        storage: URL of the study's storage, where it is not its own SQLite file.
+        mend: Whether what can be mended is, in place of only told.
+    """
+
+    study: str = "study"
+    results: str = "results"
+    storage: str | None = None
+    mend: bool = False
+
+    @property
+    def folder(self) -> StudyFolder:
+        """Where the study is kept."""
+        return StudyFolder.of(self.results, self.study)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
     """The parts of ``scalesearch run``, in their order."""
@@ -104,6 +126,7 @@ SCHEMAS: dict[str, type] = {
     "detect": DetectConfig,
     "detect-scale": DetectScaleConfig,
     "predict": PredictConfig,
+    "doctor": DoctorConfig,
 }
 
 PARTS = ("search", "scale", "family")

@@ -11,8 +11,9 @@ from typing import Any
 
 from optuna.trial import Trial
 
+from scalesearch.errors import StudyError
 from scalesearch.measure.snapshot import SnapshotConfig
-from scalesearch.study.executors.events import Began, Event, Executor, Failed, Lost, Reached, Scored, Stepped
+from scalesearch.study.executors.events import Began, Event, Executor, Failed, Halted, Lost, Reached, Scored, Stepped
 from scalesearch.study.interrupts import Interrupts
 from scalesearch.study.jobs import CandidateJob
 from scalesearch.study.progress import ProgressDisplay
@@ -158,6 +159,8 @@ class _Drive:
                 self._executor.answer(event.key, self._decide(running.trial, running.job, event))
             case Lost():
                 self._begin_again(running, event)
+            case Halted():
+                raise StudyError(f"{event.reason}; make room there, and the same command goes on with the study")
             case Scored() | Failed():
                 self._end(running, event)
 

@@ -19,7 +19,20 @@ from typing import Protocol
 
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial
-from sqlalchemy import Column, Connection, DateTime, MetaData, String, Table, delete, func, insert, select, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    DateTime,
+    MetaData,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    inspect,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from scalesearch.study.storage import PatientStorage, make_tables
@@ -196,6 +209,15 @@ class SharedDrivers:
                     self._steady_since, away = time.monotonic(), False
             except SQLAlchemyError:
                 self._steady_since, away = math.inf, True
+
+
+def is_driven(storage: RDBStorage, study: str, timeout_seconds: float = DRIVER_TIMEOUT) -> bool:
+    """Say whether a driver of any part of a study has given a sign of life of late."""
+    if not inspect(storage.engine).has_table(_drivers.name):
+        return False
+    with storage.engine.connect() as connection:
+        rows = connection.execute(select(_drivers.c.part, _drivers.c.beat, func.now())).all()
+    return any(part.split("/")[0] == study and _seconds(beat, now) < timeout_seconds for part, beat, now in rows)
 
 
 def open_drivers(storage: RDBStorage, part: str, timeout_seconds: float) -> Drivers:

@@ -239,9 +239,23 @@ def write_trials(folder: StudyFolder, url: str) -> pd.DataFrame:
     Raises:
         StudyError: The storage has no such study, or cannot be opened.
     """
-    trials = pd.concat([record.frame() for record in load_records(url, folder.name)], ignore_index=True)
+    trials = _read_trials(folder, url)
     write_atomically(folder.table("trials"), trials.to_csv(index=False))
     return trials
+
+
+def trials_text(folder: StudyFolder, url: str) -> str:
+    """Return what ``trials.csv`` holds when it is written now.
+
+    Raises:
+        StudyError: The storage has no such study, or cannot be opened.
+    """
+    text: str = _read_trials(folder, url).to_csv(index=False)
+    return text
+
+
+def _read_trials(folder: StudyFolder, url: str) -> pd.DataFrame:
+    return pd.concat([record.frame() for record in load_records(url, folder.name)], ignore_index=True)
 
 
 def frame_of(part: str, trials: Sequence[FrozenTrial]) -> pd.DataFrame:

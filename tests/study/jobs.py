@@ -86,3 +86,11 @@ def run_for_ever(job: Job, on_step: OnStep) -> Score:
     on_step(os.getpid(), 0)  # tells the driver which process to look for
     while True:
         time.sleep(1)
+
+
+def take_more_and_more(job: Job, on_step: OnStep) -> Score:
+    held = []
+    for _ in range(400):  # 8 GiB, were nobody to stop it
+        held.append(torch.ones(20 * 2**18))
+        time.sleep(0.005)
+    raise AssertionError("nobody stopped it")

@@ -2,7 +2,18 @@
 
 from scalesearch.study.executors.building import build_executor
 from scalesearch.study.executors.config import EXECUTORS, ExecutorConfig, ResourcesConfig
-from scalesearch.study.executors.events import Began, Event, Executor, Failed, Lost, Reached, Run, Scored, Stepped
+from scalesearch.study.executors.events import (
+    Began,
+    Event,
+    Executor,
+    Failed,
+    Halted,
+    Lost,
+    Reached,
+    Run,
+    Scored,
+    Stepped,
+)
 from scalesearch.study.executors.inline import InlineExecutor
 from scalesearch.study.executors.local import LocalExecutor
 from scalesearch.study.executors.worker import Channel, DriverGoneError, WorkerSettings, keep_freed_memory, work
@@ -16,6 +27,7 @@ __all__ = [
     "Executor",
     "ExecutorConfig",
     "Failed",
+    "Halted",
     "InlineExecutor",
     "LocalExecutor",
     "Lost",

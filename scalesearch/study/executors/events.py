@@ -67,7 +67,15 @@ class Lost:
     reason: str
 
 
-Event = Began | Stepped | Reached | Scored | Failed | Lost
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """A job could write no more, on a full disk say: it is not its fault, and no other would fare better."""
+
+    key: int
+    reason: str
+
+
+Event = Began | Stepped | Reached | Scored | Failed | Lost | Halted
 
 
 class Executor(Protocol):

@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 
-from scalesearch.study.executors.events import Event, Failed, Lost, Run, Scored, Stepped
+from scalesearch.study.executors.events import Event, Failed, Halted, Lost, Run, Scored, Stepped
 from scalesearch.study.executors.worker import DriverGoneError, WorkerSettings, last_seen, work
 from scalesearch.study.jobs import CandidateJob
 from scalesearch.study.sessions import num_cores
@@ -106,7 +106,7 @@ class LocalExecutor:
             event = _end_of(key, running)
         if isinstance(event, Stepped):
             running.memory_mib = event.memory_mib
-        if isinstance(event, Scored | Failed | Lost):
+        if isinstance(event, Scored | Failed | Lost | Halted):
             running.process.join()
             running.connection.close()
             del self._running[key]

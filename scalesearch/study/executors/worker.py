@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 import torch
 
-from scalesearch.study.executors.events import Began, Event, Failed, Reached, Run, Scored, Stepped
+from scalesearch.atomic import tells_of_no_room
+from scalesearch.study.executors.events import Began, Event, Failed, Halted, Reached, Run, Scored, Stepped
 from scalesearch.study.jobs import CandidateJob
 
 _REPORT_SECONDS = 0.3
@@ -57,7 +58,7 @@ class DriverGoneError(Exception):
 
 def work(
     run: Run, key: int, job: CandidateJob, settings: WorkerSettings, channel: Channel, data: object = None
-) -> Scored | Failed:
+) -> Scored | Failed | Halted:
     """Run a job in this process and return how it ended; what happens on the way goes through the channel.
 
     Raises:
@@ -78,6 +79,8 @@ def work(
         reason = f"out of memory{said}{last_seen(reporter.memory_mib)}"
         return Failed(key, reason, traceback.format_exc(), out_of_memory=True)
     except Exception as error:
+        if tells_of_no_room(error):
+            return Halted(key, str(error))
         return Failed(key, f"{type(error).__name__}: {error}", traceback.format_exc())
 
 
