@@ -64,3 +64,23 @@ def listed(keys: Iterable[object]) -> str:
     """
     texts = sorted(key if isinstance(key, str) and len(key) <= _SHOWN.maxstring else shown(key) for key in keys)
     return ", ".join(texts[:_MOST_KEYS]) + (", ..." if len(texts) > _MOST_KEYS else "")
+
+
+def is_text(value: object) -> bool:
+    r"""Say whether a foreign value is a text that can be written: JSON may hold halves of characters.
+
+    Example:
+        >>> is_text("Größe"), is_text("\ud800"), is_text(3)
+        (True, False, False)
+    """
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def printable(text: str) -> str:
+    r"""Return a text in one line, without characters that steer a terminal: a file's name may hold any.
+
+    Example:
+        >>> printable("a\nb\x1b[2J")
+        'a b [2J'
+    """
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -139,7 +139,7 @@ def read_record(path: Path) -> SupernetRecord:
             return SupernetRecord(**json.loads((file.metadata() or {})[_METADATA]))
     except OSError as error:
         raise ConfigError(f"{path}: a supernet's checkpoint is wanted, got none ({error})") from None
-    except (SafetensorError, KeyError, TypeError, ValueError):
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
         raise ConfigError(
             f"{path}: a supernet's checkpoint, written by its training, is wanted, got another file"
         ) from None
