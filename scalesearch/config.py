@@ -127,7 +127,7 @@ def load_config(verb: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 (th
     Raises:
         ScalesearchError: A key or value is not allowed; the sentence names it.
     """
-    explicit = [_read_key(verb, argument) for argument in arguments]
+    explicit = [read_key(verb, argument) for argument in arguments]
     composed = _compose(verb, arguments)
     try:
         _refuse_references(OmegaConf.to_container(composed, resolve=False))
@@ -219,7 +219,7 @@ def conf_of(verb: str) -> Path:
     return CONF / "detection" if verb in _DETECTOR_VERBS else CONF
 
 
-def _read_key(verb: str, argument: str) -> str:
+def read_key(verb: str, argument: str) -> str:
     """Return the key of ``key=value``; Hydra's other forms (``+key=``, ``~key``, ``key@package=``) are not for us.
 
     Raises:
@@ -232,16 +232,23 @@ def _read_key(verb: str, argument: str) -> str:
     if override.type != OverrideType.CHANGE or override.package is not None or not override.key_or_group:
         raise ConfigError(f"an argument is key=value, got {shown(hide_passwords(argument))}")
     key, value = override.key_or_group, override.value()
-    allowed = sorted(file.stem for file in (conf_of(verb) / key).glob("*.yaml"))
+    allowed = _groups(conf_of(verb)).get(key, [])
     if allowed and value not in allowed:
         raise ConfigError(f"{key} must be one of {', '.join(allowed)}, got {shown(value)}")
     return key
 
 
+@cache
+def _groups(conf: Path) -> dict[str, list[str]]:
+    """Return the choices of each group, a folder of yaml: the key that names it may be anything that somebody types."""
+    folders = (folder for folder in conf.iterdir() if folder.is_dir())
+    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
+
+
 def _compose(verb: str, arguments: Sequence[str]) -> DictConfig:
     defaults = _defaults(verb)
     for argument in arguments:
-        key = _read_key(verb, argument)
+        key = read_key(verb, argument)
         if not _has_key(defaults, key):
             raise ConfigError(_unknown_key(verb, key, defaults))
     with initialize_config_dir(str(conf_of(verb)), version_base="1.3"):
@@ -266,7 +273,7 @@ def _blame(verb: str, arguments: Sequence[str], error: Exception) -> str:
         try:
             compose(verb, [argument])
         except (HydraException, OmegaConfBaseException) as own:
-            return f"{_read_key(verb, argument)}: {_innermost(own)}"
+            return f"{read_key(verb, argument)}: {_innermost(own)}"
     return _innermost(error)
 
 

@@ -129,7 +129,7 @@ def test_a_comparison_has_a_row_a_detector_and_a_column_for_what_was_measured(tm
     assert all("nan" not in cell.lower() for row in rows for cell in row)
 
 
-NAMES = ["detector", "a|b", "two\nlines", "NA", "01", "&lt;b&gt;"]
+NAMES = ["detector", "a|b", "two\nlines", "NA", "01", "<b>"]
 
 
 def test_classes_of_any_name_are_columns_and_one_without_boxes_is_an_empty_cell(tmp_path: Path) -> None:

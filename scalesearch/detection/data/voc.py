@@ -124,7 +124,7 @@ def _read(path: Path, image_id: int, folder: Path, pictures: Mapping[str, str]) 
         root = ElementTree.XML(text, parser=ElementTree.XMLParser(target=_WithoutDoctype()))
     except OSError as error:
         raise DataError(f"{path}: must be an annotation in xml, got {error.strerror or error}") from error
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an encoding of no known name
         raise DataError(f"{path}: must be an annotation in plain xml, got {error}") from error
     if root.tag != "annotation":
         raise DataError(f"{path}: the outermost element must be annotation, got {root.tag[:80]}")

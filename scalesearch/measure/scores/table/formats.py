@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 
 from scalesearch.arch import ArchSpec, SearchSpace, StageSpec, network_cost
-from scalesearch.errors import ConfigError, shown
+from scalesearch.errors import ConfigError, ScalesearchError, shown
 from scalesearch.measure.scores.table.trials import TRIAL_COLUMNS, read_trials
 
 Runs = Mapping[ArchSpec, tuple[float, ...]]
@@ -55,20 +55,30 @@ def read_results(content: bytes, space: SearchSpace) -> KnownResults:
         ConfigError: The file is none of them, or does not fit the space.
     """
     text = _decode(content)
-    header = set(text[: text.find("\n")].strip().split(","))
-    if text.lstrip().startswith("{"):
-        found = KnownResults(_MACRO_CLASSES, _read_macro(_parse_macro(text), space))
-    elif {"block0_e", "val_top1"} <= header:
-        found = KnownResults(_ACCEL_CLASSES, _read_accel(_parse_csv(text), space))
-    elif set(TRIAL_COLUMNS) <= header:
-        # all as text: pandas would write a whole number beside an empty cell as 16.0
-        found = KnownResults(*read_trials(_parse_csv(text, as_text=True), space))
-    else:
-        raise _unknown(text)
+    try:
+        found = _read_text(text, space)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, ScalesearchError):
+            raise
+        raise ConfigError(
+            f"a table's cells must be finite numbers where it has numbers ({shown(str(error))})"
+        ) from None
     wrong = next((value for runs in found.runs.values() for value in runs if not 0 <= value <= 1), None)
     if wrong is not None:
         raise ConfigError(f"an accuracy must lie within 0 and 100 %, got {100 * wrong:g} %")
     return found
+
+
+def _read_text(text: str, space: SearchSpace) -> KnownResults:
+    header = set(text[: text.find("\n")].strip().split(","))
+    if text.lstrip().startswith("{"):
+        return KnownResults(_MACRO_CLASSES, _read_macro(_parse_macro(text), space))
+    if {"block0_e", "val_top1"} <= header:
+        return KnownResults(_ACCEL_CLASSES, _read_accel(_parse_csv(text), space))
+    if set(TRIAL_COLUMNS) <= header:
+        # all as text: pandas would write a whole number beside an empty cell as 16.0
+        return KnownResults(*read_trials(_parse_csv(text, as_text=True), space))
+    raise _unknown(text)
 
 
 def _decode(content: bytes) -> str:
