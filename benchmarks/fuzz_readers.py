@@ -6,6 +6,9 @@ Documents are valid ones with one to five places deleted, doubled, moved or repl
 (``tests/security/mutating.py``, which the tests share). Input number n of a reader is the same in every run. A process
 may take ``--memory-gib`` of address space, so a bomb is a MemoryError here, and not the machine's end. The kinds of
 other exceptions are printed below the table, each with the number of its first input: ``--first`` begins there.
+
+``--engine atheris`` hands one reader to atheris (``pip install atheris``), which looks for lines that no document has
+reached; it prints its own figures and stops at the first exception that is not ours.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
+from types import FunctionType
+from typing import NoReturn
 
 from tests.security.mutating import mutate
 from tests.security.readers import READERS, accepted
@@ -63,9 +68,12 @@ def main() -> None:
     parser.add_argument("--reader", default="all", help=f"all, or some of {', '.join(READERS)}, joined by commas")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
+    parser.add_argument("--engine", choices=("mutator", "atheris"), default="mutator")
     parser.add_argument("--memory-gib", type=float, default=12.0, help="address space of a process")
     options = parser.parse_args()
     names = list(READERS) if options.reader == "all" else options.reader.split(",")
+    if options.engine == "atheris":
+        fuzz_by_coverage(names[0], options.examples)
     print(HEAD, "|---|" + "---:|" * 6, sep="\n", flush=True)
     told: list[str] = []
     for name in names:
@@ -107,6 +115,29 @@ def _read_some(task: tuple[str, int, int, float]) -> Counts:
                 counts.first.setdefault(kind, number)
             counts.slowest_ms = max(counts.slowest_ms, 1000 * (time.perf_counter() - start))
     return counts
+
+
+def fuzz_by_coverage(name: str, examples: int) -> NoReturn:
+    """Let atheris change one reader's documents towards lines of scalesearch that none has reached; it ends us."""
+    import atheris
+
+    for module in [each for name_, each in sys.modules.items() if name_.startswith("scalesearch.")]:
+        for function in [each for each in vars(module).values() if isinstance(each, FunctionType)]:
+            if function.__module__ == module.__name__:
+                atheris.instrument_func(function)
+    reader, folder = READERS[name], Path(tempfile.mkdtemp())
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for number, document in enumerate(reader.documents()):
+        (corpus / str(number)).write_bytes(document)
+    read = reader.prepare(folder)
+    logging.disable(logging.CRITICAL)
+    atheris.Setup(
+        [sys.argv[0], f"-runs={examples}", "-print_final_stats=1", str(corpus)],
+        lambda document: (accepted(read, document, reader.refusals), None)[1],
+    )
+    atheris.Fuzz()
+    raise AssertionError("atheris ends the process")
 
 
 def _prepare_process(memory_gib: float) -> None:
