@@ -227,7 +227,7 @@ def read_key(verb: str, argument: str) -> str:
     """
     try:
         override = OverridesParser.create().parse_override(_quote(argument))
-    except (HydraException, RecursionError):
+    except (HydraException, RecursionError, ValueError):  # ValueError: more digits than Python reads
         raise ConfigError(f"an argument is key=value, got {shown(hide_passwords(argument))}") from None
     if override.type != OverrideType.CHANGE or override.package is not None or not override.key_or_group:
         raise ConfigError(f"an argument is key=value, got {shown(hide_passwords(argument))}")
