@@ -10,12 +10,14 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from scalesearch.arch import SearchSpace
 from scalesearch.data.cache import load_entry
@@ -26,6 +28,7 @@ from scalesearch.detection.nn.detector import build_detector
 from scalesearch.detection.nn.pretrained import load_pretrained
 from scalesearch.detection.nn.trained import load_trained
 from scalesearch.errors import ConfigError, DataError
+from scalesearch.measure.scores.supernet import checkpoint
 from scalesearch.measure.scores.supernet.checkpoint import load_supernet, read_record
 from scalesearch.measure.scores.table import formats
 from scalesearch.measure.scores.table.formats import read_results
@@ -59,6 +62,22 @@ def test_a_pickle_that_would_run_a_command_is_refused_wherever_weights_are_read(
     with pytest.raises(ConfigError, match=rf"^{path}: "):
         READ_WEIGHTS[reader](path)
     assert not victim.exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"num_classes": 10**15}, {"num_classes": "x"}, {"space": {"stages": "x"}}, {"space": 5}, {"name": [1]}, {}],
+    ids=str,
+)
+def test_a_supernet_whose_record_and_weights_do_not_agree_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    path = tmp_path / "supernet.safetensors"
+    facts = {"name": "s", "space": SearchSpace.load("nas_bench_macro").to_dict(), "num_classes": 3, "seed": 0}
+    facts |= {"data_fingerprint": "x", "train": {}, "supernet": {}, **changes}
+    save_file({"weights.x": torch.zeros(1)}, path, {checkpoint._METADATA: json.dumps(facts)})
+    with pytest.raises(
+        ConfigError, match=rf"^{path}: a supernet's checkpoint, (whole|written by its training), is wanted"
+    ):
+        load_supernet(path)
 
 
 def test_an_npz_of_objects_is_refused_and_does_not_run(tmp_path: Path) -> None:
