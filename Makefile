@@ -3,8 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+AUDIT ?= .venv-audit
+AUDIT_FLAGS ?= --strict
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench audit clean
 
 demo: $(STAMP)  ## search, scaling grid, family and frontier on embedded images: results/demo/
 	$(BIN)/scalesearch run
@@ -24,8 +26,16 @@ format: $(STAMP)  ## write the format and the fixes that are safe
 bench: $(STAMP)  ## speed beside peers, as ratios
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cost_speed.py
 
+audit: $(STAMP) $(AUDIT)/bin/pip-audit  ## known vulnerabilities of all that is installed; asks PyPI
+	$(BIN)/python -m pip freeze --exclude-editable > $(AUDIT)/installed.txt
+	$(AUDIT)/bin/pip-audit $(AUDIT_FLAGS) --no-deps --disable-pip --requirement $(AUDIT)/installed.txt
+
+$(AUDIT)/bin/pip-audit:
+	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet pip-audit
+
 clean:
-	rm -rf $(VENV) results/demo
+	rm -rf $(VENV) $(AUDIT) results/demo
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -20,7 +20,7 @@ from scalesearch import commands, detector_commands
 from scalesearch.atomic import tells_of_no_room
 from scalesearch.config import PARTS, SCHEMAS, describe_keys, load_config, load_run_config
 from scalesearch.console import wide_console
-from scalesearch.errors import ScalesearchError
+from scalesearch.errors import ScalesearchError, printable
 
 Command = Callable[[Any], None]
 
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse(sentence: str) -> int:
-    print(f"scalesearch: {sentence}", file=sys.stderr)
+    print(f"scalesearch: {printable(sentence)}", file=sys.stderr)
     return 2
 
 
@@ -120,7 +120,17 @@ def _quieten_libraries() -> None:
     """Keep other packages' chatter off the progress display; warnings of ours still show."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    logging.basicConfig(level=logging.WARNING, format="scalesearch: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("scalesearch: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+class _OneLine(logging.Formatter):
+    """Warnings name files and classes of anybody's making; a traceback keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        record.message = printable(record.message)
+        return super().formatMessage(record)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast, get_type_hints
 
@@ -24,14 +25,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from scalesearch.detection.predicting import PredictConfig
 from scalesearch.detection.studies import DetectConfig, DetectorConfig, DetectScaleConfig
-from scalesearch.errors import ConfigError
+from scalesearch.errors import ConfigError, shown
 from scalesearch.measure.latency_table import LatencyTableConfig
 from scalesearch.paths import CONF
 from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
 from scalesearch.search.fidelity import FidelityConfig
 from scalesearch.study.executors import EXECUTORS, ExecutorConfig
-from scalesearch.study.folder import StudyFolder
+from scalesearch.study.folder import StudyFolder, hide_passwords
 from scalesearch.study.settings import PartConfig, StudyConfig, check_at_least, check_device
 
 
@@ -150,14 +151,33 @@ def load_config(verb: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 (th
     Raises:
         ScalesearchError: A key or value is not allowed; the sentence names it.
     """
-    explicit = [_read_key(verb, argument) for argument in arguments]
+    explicit = [read_key(verb, argument) for argument in arguments]
     composed = _compose(verb, arguments)
     try:
+        _refuse_references(OmegaConf.to_container(composed, resolve=False))
         if verb in (*_NETWORK_PARTS, *_DETECTOR_PARTS, "report"):
             composed = _on_top_of_study(verb, composed, explicit)
         return OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from None
+
+
+def _refuse_references(value: object, key: str = "") -> None:
+    """Refuse ``${...}``, which OmegaConf would replace by another key's value or by one of the environment's.
+
+    A study's ``config.yaml`` may come from anybody, and what it is resolved to would be written and shown.
+
+    Raises:
+        ConfigError: A text has one, or a character that no path may have.
+    """
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_references(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for inner in value:
+            _refuse_references(inner, key)
+    elif isinstance(value, str) and ("${" in value or "\0" in value):
+        raise ConfigError(f"{key} must be a plain text without ${{...}}, got {shown(hide_passwords(value))}")
 
 
 def describe_keys(schema: type, prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -211,6 +231,7 @@ def _part_of(argument: str) -> str | None:
     return None
 
 
+@cache
 def _register_schemas() -> None:
     store = ConfigStore.instance()
     for verb, schema in SCHEMAS.items():
@@ -224,7 +245,7 @@ def conf_of(verb: str) -> Path:
     return CONF / "detection" if verb in _DETECTOR_VERBS else CONF
 
 
-def _read_key(verb: str, argument: str) -> str:
+def read_key(verb: str, argument: str) -> str:
     """Return the key of ``key=value``; Hydra's other forms (``+key=``, ``~key``, ``key@package=``) are not for us.
 
     Raises:
@@ -232,31 +253,44 @@ def _read_key(verb: str, argument: str) -> str:
     """
     try:
         override = OverridesParser.create().parse_override(_quote(argument))
-    except HydraException:
-        raise ConfigError(f"an argument is key=value, got {argument!r}") from None
+    except (HydraException, RecursionError, ValueError):  # ValueError: more digits than Python reads
+        raise ConfigError(f"an argument is key=value, got {shown(hide_passwords(argument))}") from None
     if override.type != OverrideType.CHANGE or override.package is not None or not override.key_or_group:
-        raise ConfigError(f"an argument is key=value, got {argument!r}")
+        raise ConfigError(f"an argument is key=value, got {shown(hide_passwords(argument))}")
     key, value = override.key_or_group, override.value()
-    files = sorted(file.stem for file in (conf_of(verb) / key).glob("*.yaml"))
-    allowed = list(EXECUTORS) if key == "executor" else files
+    allowed = list(EXECUTORS) if key == "executor" else _groups(conf_of(verb)).get(key, [])
     if allowed and value not in allowed:
-        raise ConfigError(f"{key} must be one of {', '.join(allowed)}, got {value!r}")
+        raise ConfigError(f"{key} must be one of {', '.join(allowed)}, got {shown(value)}")
     return key
 
 
+@cache
+def _groups(conf: Path) -> dict[str, list[str]]:
+    """Return the choices of each group, a folder of yaml: the key that names it may be anything that somebody types."""
+    folders = (folder for folder in conf.iterdir() if folder.is_dir())
+    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
+
+
 def _compose(verb: str, arguments: Sequence[str]) -> DictConfig:
-    _register_schemas()
+    defaults = _defaults(verb)
+    for argument in arguments:
+        key = read_key(verb, argument)
+        if not _has_key(defaults, key):
+            raise ConfigError(_unknown_key(verb, key, defaults))
     with initialize_config_dir(str(conf_of(verb)), version_base="1.3"):
-        defaults = compose(verb)
-        for argument in arguments:
-            key = _read_key(verb, argument)
-            if not _has_key(defaults, key):
-                raise ConfigError(_unknown_key(verb, key, defaults))
         quoted = [_quote(argument) for argument in arguments]
         try:
             return compose(verb, quoted)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_blame(verb, quoted, error)) from None
+
+
+@cache
+def _defaults(verb: str) -> DictConfig:
+    """Return what a verb is told where the command line says nothing; not to be changed."""
+    _register_schemas()
+    with initialize_config_dir(str(conf_of(verb)), version_base="1.3"):
+        return compose(verb)
 
 
 def _blame(verb: str, arguments: Sequence[str], error: Exception) -> str:
@@ -265,7 +299,7 @@ def _blame(verb: str, arguments: Sequence[str], error: Exception) -> str:
         try:
             compose(verb, [argument])
         except (HydraException, OmegaConfBaseException) as own:
-            return f"{_read_key(verb, argument)}: {_innermost(own)}"
+            return f"{read_key(verb, argument)}: {_innermost(own)}"
     return _innermost(error)
 
 
@@ -297,8 +331,9 @@ def _on_top_of_study(verb: str, composed: DictConfig, explicit: Sequence[str]) -
     saved = _saved_section(verb, folder)
     begun = {name: value for name, value in saved.items() if name not in explicit and name in composed}
     try:
+        _refuse_references(begun)
         merged = cast(DictConfig, OmegaConf.merge(composed, begun))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, ConfigError) as error:
         raise ConfigError(f"{folder.config}: {_first_line(error)}") from None
     for key in explicit:
         OmegaConf.update(merged, key, OmegaConf.select(composed, key))
@@ -370,4 +405,5 @@ def _innermost(error: BaseException) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    """Return a sentence of Hydra's or OmegaConf's, which may quote the value that cannot be."""
+    return hide_passwords(str(error).splitlines()[0]) if str(error) else type(error).__name__

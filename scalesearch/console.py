@@ -11,14 +11,14 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-_CONSOLE = Console(highlight=False, soft_wrap=True)
+_CONSOLE = Console(highlight=False, soft_wrap=True, markup=False)
 
 _FILE_WIDTH = 170  # columns of a table that is not read in a terminal, which would say its own width
 
 
 def wide_console() -> Console:
     """Return a console for tables: as wide as the terminal, or wide enough for a file."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 def print_frame(frame: pd.DataFrame, title: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from scalesearch.errors import ArchError
+from scalesearch.arch.plain_yaml import parse_yaml
+from scalesearch.errors import ArchError, shown
 
 Value = TypeVar("Value")
 
@@ -27,13 +28,13 @@ def load_value(path: Path | str, build: Callable[[Mapping[str, Any]], Value], ex
     """
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
         if not isinstance(values, Mapping):
-            raise ArchError(f"{expected}, got {values!r}")
+            raise ArchError(f"{expected}, got {shown(values)}")
         return build(values)
     except OSError as error:
         raise ArchError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ArchError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (ValueError, yaml.YAMLError) as error:  # ArchError among them, bytes that are no text, a name with NUL
         raise ArchError(f"{path}: {' '.join(str(error).split())}") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from scalesearch.arch.files import load_value
 from scalesearch.arch.published import EFFICIENTNETS, published_arch
 from scalesearch.arch.scaling import ScalingFactors, ScalingRule
 from scalesearch.arch.spec import BLOCK_TYPES, ArchSpec
-from scalesearch.errors import ArchError
+from scalesearch.errors import ArchError, shown
 
 _FILE_ENDINGS = (".yaml", ".yml", ".json")
 _FACTORS = ("alpha", "beta", "gamma")
@@ -37,7 +38,7 @@ def read_arch(text: str) -> ArchSpec:
     if text.startswith("efficientnet"):
         return published_arch(text)
     allowed = f"{next(iter(EFFICIENTNETS))} .. b7, a .yaml or .json file, or block strings joined by commas"
-    raise ArchError(f"an architecture is {allowed}; got {text!r}")
+    raise ArchError(f"an architecture is {allowed}; got {shown(text)}")
 
 
 def read_rule(text: str) -> ScalingRule:
@@ -55,7 +56,7 @@ def read_rule(text: str) -> ScalingRule:
     try:
         alpha, beta, gamma = map(float, text.split(","))
     except ValueError:
-        raise ArchError(f"factors are a file that scale wrote, or numbers as 1.2,1.1,1.15; got {text!r}") from None
+        raise ArchError(f"factors are a file that scale wrote, or numbers as 1.2,1.1,1.15; got {shown(text)}") from None
     return ScalingRule(ScalingFactors(alpha, beta, gamma))
 
 
@@ -69,6 +70,8 @@ def read_rule_base(text: str) -> ArchSpec | None:
         return None
     base = _read_rule_file(Path(text)).get("base")
     try:
+        if base is not None and not isinstance(base, Mapping):
+            raise ArchError(f"an architecture is a mapping with the key blocks, got {shown(base)}")
         return None if base is None else ArchSpec.from_dict(base)
     except ArchError as error:
         raise ArchError(f"{text}: base: {error}") from None
@@ -85,8 +88,13 @@ def _load_rule(path: Path) -> ScalingRule:
 
 def _read_rule_file(path: Path) -> Mapping[str, Any]:
     def check(values: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not all(isinstance(values.get(name), (int, float)) for name in _FACTORS):
-            raise ArchError(f"{_RULE}, got {values!r}")
+        if not all(_is_number(values.get(name)) for name in _FACTORS):
+            raise ArchError(f"{_RULE}, got {shown(values)}")
         return values
 
     return load_value(path, check, _RULE)
+
+
+def _is_number(value: object) -> bool:
+    # a file's whole number may have a thousand digits, which no float holds
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -22,8 +22,9 @@ from typing import Any, Protocol
 
 import yaml
 
+from scalesearch.arch.plain_yaml import parse_yaml
 from scalesearch.arch.spec import FIXED_FIELDS, ArchSpec, StageSpec
-from scalesearch.errors import ArchError, SpaceError
+from scalesearch.errors import ArchError, SpaceError, listed, shown
 from scalesearch.paths import SEARCH_SPACES
 
 Choice = str | int | float | bool
@@ -32,6 +33,7 @@ StageChoices = Mapping[str, tuple[Choice, ...]]
 
 _NETWORK_FIELDS = ("stem_channels", "head_channels", "image_size", "stem_stride", "activation")
 _STAGE_FIELDS = tuple(field.name for field in fields(StageSpec))
+_MOST_SETTINGS = 100_000  # of all stages, each by itself; they are built when the file is read
 _OMITTED = "none"  # in ``one_of``: the stage is left out
 
 
@@ -71,15 +73,15 @@ class SearchSpace:
         path = Path(name_or_path)
         if path.suffix not in (".yaml", ".yml"):
             path = SEARCH_SPACES / f"{name_or_path}.yaml"
-            if not path.is_file():
-                known = ", ".join(sorted(file.stem for file in SEARCH_SPACES.glob("*.yaml")))
-                raise SpaceError(f"search spaces are {known}, or the path of a .yaml file; got {str(name_or_path)!r}")
+            known = sorted(file.stem for file in SEARCH_SPACES.glob("*.yaml"))
+            if str(name_or_path) not in known:
+                got = shown(str(name_or_path))
+                raise SpaceError(f"search spaces are {', '.join(known)}, or the path of a .yaml file; got {got}")
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return cls.from_dict(path.stem, content)
+            return cls.from_dict(path.stem, parse_yaml(path.read_text(encoding="utf-8")))
         except OSError as error:
             raise SpaceError(f"{path}: cannot be read ({error.strerror})") from None
-        except (yaml.YAMLError, ArchError, SpaceError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:  # our own among them, bytes that are no text, a name with NUL
             raise SpaceError(f"{path}: {' '.join(str(error).split())}") from None
 
     @classmethod
@@ -92,7 +94,7 @@ class SearchSpace:
         content = _mapping(content, "a search space", (*_NETWORK_FIELDS, "stages"))
         stages = content.get("stages")
         if not isinstance(stages, list) or not stages:
-            raise SpaceError(f"stages must be a list of at least one stage, got {stages!r}")
+            raise SpaceError(f"stages must be a list of at least one stage, got {shown(stages)}")
         network = {key: _choices(key, content[key]) for key in _NETWORK_FIELDS if key in content}
         space = cls(name, network, tuple(_read_stage(index, stage) for index, stage in enumerate(stages)))
         space._check()
@@ -220,6 +222,7 @@ class SearchSpace:
 
     def _check(self) -> None:
         """Build every stage and every network field once, so that a mistake is found on loading."""
+        _check_size(self.stages)
         built = []
         for index, stage in enumerate(self.stages):
             try:
@@ -239,6 +242,12 @@ class SearchSpace:
             raise SpaceError(str(error)) from None
 
 
+def _check_size(stages: Sequence[StageChoices]) -> None:
+    settings = sum(math.prod(map(len, stage.values())) for stage in stages)
+    if settings > _MOST_SETTINGS:
+        raise SpaceError(f"the choices of all stages must make at most {_MOST_SETTINGS:,} settings, got {settings:,}")
+
+
 _DEFAULTS = ArchSpec((StageSpec("cn", 1, 1, 1.0, 8),))
 
 
@@ -248,10 +257,10 @@ def _parameter(index: int, field: str) -> str:
 
 def _mapping(content: object, what: str, allowed: Sequence[str]) -> Mapping[str, object]:
     if not isinstance(content, Mapping):
-        raise SpaceError(f"{what} is a mapping with the keys {', '.join(allowed)}; got {content!r}")
-    unknown = [str(key) for key in content if key not in allowed]
+        raise SpaceError(f"{what} is a mapping with the keys {', '.join(allowed)}; got {shown(content)}")
+    unknown = [key for key in content if key not in allowed]
     if unknown:
-        raise SpaceError(f"{what} has the keys {', '.join(allowed)}; got {', '.join(unknown)}")
+        raise SpaceError(f"{what} has the keys {', '.join(allowed)}; got {listed(unknown)}")
     return content
 
 
@@ -259,7 +268,7 @@ def _choices(name: str, value: object) -> tuple[Choice, ...]:
     choices = tuple(value) if isinstance(value, list) else (value,)
     scalar = all(isinstance(choice, Choice) for choice in choices)
     if not choices or not scalar or len(set(choices)) != len(choices):
-        raise SpaceError(f"{name} must be a value or a list of different choices, got {value!r}")
+        raise SpaceError(f"{name} must be a value or a list of different choices, got {shown(value)}")
     return choices
 
 

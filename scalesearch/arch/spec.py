@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from scalesearch.arch.files import load_value, save_values
-from scalesearch.errors import ArchError
+from scalesearch.errors import ArchError, listed, shown
 
 BlockType = Literal["ds", "ir", "er", "cn"]
 Activation = Literal["silu", "relu", "hardswish"]
@@ -36,7 +36,12 @@ FIXED_FIELDS: dict[str, dict[str, float]] = {
 }
 
 _CODES = {"r": "num_blocks", "k": "kernel_size", "s": "stride", "e": "expand_ratio", "c": "out_channels"}
-_CODE = re.compile(r"(?P<key>se|[a-z]+)(?P<value>\d+(?:\.\d+)?)")
+# Of ASCII, and fewer digits than Python refuses to read; the smallest float has some 340.
+_CODE = re.compile(r"(?P<key>se|[a-z]+)(?P<value>[0-9]{1,400}(?:\.[0-9]{1,400})?)")
+
+MOST = 1_000_000
+"""Of any number of a network: a size that no machine builds is a mistake, or somebody's trap."""
+_MOST_BLOCKS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,11 @@ class StageSpec:
         _check(self.block in BLOCK_TYPES, "block", f"one of {', '.join(BLOCK_TYPES)}", self.block)
         _check(_is_count(self.kernel_size) and self.kernel_size % 2 == 1, "kernel_size", "odd", self.kernel_size)
         _check(_is_count(self.stride) and self.stride <= 2, "stride", "1 or 2", self.stride)
-        _check(_is_count(self.out_channels), "out_channels", "a whole number of at least 1", self.out_channels)
-        _check(_is_count(self.num_blocks), "num_blocks", "a whole number of at least 1", self.num_blocks)
+        for name, most in (("kernel_size", MOST), ("out_channels", MOST), ("num_blocks", _MOST_BLOCKS)):
+            _check_count(name, getattr(self, name), most)
         expands = _is_number(self.expand_ratio) and 0 < self.expand_ratio < float("inf")
         _check(expands, "expand_ratio", "a number above 0", self.expand_ratio)
+        _check(self.expand_ratio <= MOST, "expand_ratio", f"at most {MOST:,}", self.expand_ratio)
         _check(_is_number(self.se_ratio) and 0 <= self.se_ratio <= 1, "se_ratio", "in [0, 1]", self.se_ratio)
         _check(isinstance(self.skip, bool), "skip", "true or false", self.skip)
         # 6 and 6.0 are the same network and must have the same arch_id
@@ -96,21 +102,23 @@ class StageSpec:
         """
         block, *codes = text.strip().split("_")
         if block not in BLOCK_TYPES:
-            raise ArchError(f"block string {text!r}: it must begin with one of {', '.join(BLOCK_TYPES)}, got {block!r}")
+            raise ArchError(
+                f"block string {shown(text)}: it must begin with one of {', '.join(BLOCK_TYPES)}, got {shown(block)}"
+            )
         values: dict[str, Any] = {"block": block}
         for code in codes:
             name, value = _read_code(code, text)
             if name in values:
-                raise ArchError(f"block string {text!r}: {name} is given twice")
+                raise ArchError(f"block string {shown(text)}: {name} is given twice")
             values[name] = value
         values = {"skip": block != "cn"} | FIXED_FIELDS.get(block, {}) | values
         missing = [f"{code} ({name})" for code, name in _CODES.items() if name not in values]
         if missing:
-            raise ArchError(f"block string {text!r}: it must also say {', '.join(missing)}")
+            raise ArchError(f"block string {shown(text)}: it must also say {', '.join(missing)}")
         try:
             return cls(**values)
         except ArchError as error:
-            raise ArchError(f"block string {text!r}: {error}") from None
+            raise ArchError(f"block string {shown(text)}: {error}") from None
 
     def to_block(self) -> str:
         """Write the stage as one timm block string.
@@ -162,7 +170,7 @@ class ArchSpec:
     def __post_init__(self) -> None:
         _check(bool(self.stages), "stages", "at least one stage", "none")
         for name in ("stem_channels", "head_channels", "image_size"):
-            _check(_is_count(getattr(self, name)), name, "a whole number of at least 1", getattr(self, name))
+            _check_count(name, getattr(self, name), MOST)
         _check(_is_count(self.stem_stride) and self.stem_stride <= 2, "stem_stride", "1 or 2", self.stem_stride)
         _check(self.activation in ACTIVATIONS, "activation", f"one of {', '.join(ACTIVATIONS)}", self.activation)
 
@@ -186,10 +194,10 @@ class ArchSpec:
         unknown = set(values) - known - {"blocks"}
         if unknown:
             allowed = ", ".join(["blocks", *sorted(known)])
-            raise ArchError(f"an architecture has the keys {allowed}; got {', '.join(sorted(map(str, unknown)))}")
+            raise ArchError(f"an architecture has the keys {allowed}; got {listed(unknown)}")
         blocks = values.get("blocks")
         if not isinstance(blocks, (list, tuple)) or not all(isinstance(block, str) for block in blocks):
-            raise ArchError(f"blocks must be a list of block strings, got {blocks!r}")
+            raise ArchError(f"blocks must be a list of block strings, got {shown(blocks)}")
         return cls(tuple(map(StageSpec.from_block, blocks)), **{key: values[key] for key in known & set(values)})
 
     @classmethod
@@ -241,7 +249,12 @@ class ArchSpec:
 
 def _check(holds: bool, name: str, allowed: str, got: object) -> None:
     if not holds:
-        raise ArchError(f"{name} must be {allowed}, got {got!r}")
+        raise ArchError(f"{name} must be {allowed}, got {shown(got)}")
+
+
+def _check_count(name: str, value: int, most: int) -> None:
+    _check(_is_count(value), name, "a whole number of at least 1", value)
+    _check(value <= most, name, f"at most {most:,}", value)
 
 
 def _is_count(value: object) -> bool:
@@ -265,10 +278,12 @@ def _read_code(code: str, text: str) -> tuple[str, Any]:
     if match and key == "se":
         return "se_ratio", float(match["value"])
     if not match or key not in _CODES:
-        raise ArchError(f"block string {text!r}: the codes are r, k, s, e, c, se, skip and noskip; got {code!r}")
+        raise ArchError(
+            f"block string {shown(text)}: the codes are r, k, s, e, c, se, skip and noskip; got {shown(code)}"
+        )
     name = _CODES[key]
     if name == "expand_ratio":
         return name, float(match["value"])
     if "." in match["value"]:
-        raise ArchError(f"block string {text!r}: {name} must be a whole number, got {match['value']}")
+        raise ArchError(f"block string {shown(text)}: {name} must be a whole number, got {match['value']}")
     return name, int(match["value"])

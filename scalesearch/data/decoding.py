@@ -1,6 +1,8 @@
 """From encoded bytes to pixels, and from any picture to the square a network sees.
 
-An image that cannot be decoded whole is an error here, never half a picture. EXIF rotation is not applied, as in
+An image that cannot be decoded whole is an error here, never half a picture. Bytes are tried as the few formats of
+pictures alone: Pillow knows others, of which one starts a program. A head that claims more pixels than ``MOST_PIXELS``
+is refused before any memory is taken. EXIF rotation is not applied, as in
 torchvision's ``ImageFolder``; transparency is dropped; of an animation the first frame counts.
 """
 
@@ -8,15 +10,37 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 from torchvision.transforms.v2 import functional as tvf
 
 from scalesearch.data.source import ImageSource, Pixels
 from scalesearch.errors import DataError
+
+# The two that are imported are not among those that Pillow loads by itself.
+FORMATS = (
+    "BMP",
+    "GIF",
+    "JPEG",
+    "PNG",
+    "PPM",
+    TiffImagePlugin.TiffImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+)
+MOST_PIXELS = 178_956_970
+"""Of one picture: what Pillow itself stops at, unless another library has told it not to."""
+
+# What Pillow's readers raise on broken bytes, as found by benchmarks/fuzz_readers.py.
+_BROKEN = (
+    *(OSError, SyntaxError, EOFError, ValueError, LookupError, TypeError, ArithmeticError, AttributeError),
+    *(RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
+)
 
 # Pillow turns these to RGB by clipping at 255, which would make a 16-bit picture white without a word.
 _WIDE_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
@@ -32,14 +56,34 @@ def decode_image(data: bytes) -> Pixels:
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         # With this switch on, Pillow fills what is missing with grey and says nothing.
         raise DataError("PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, got True")
+    with _open(io.BytesIO(data)) as picture:
+        return to_rgb(picture)
+
+
+def read_head(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture from its file's head.
+
+    Raises:
+        ValueError: The file is missing, or no picture.
+    """
+    with _open(path) as picture:
+        return picture.height, picture.width
+
+
+@contextmanager
+def _open(file: Path | io.BytesIO) -> Iterator[Image.Image]:
+    """Open a picture; whatever its bytes bring about, in the block too, is a ValueError of one line."""
     try:
-        with Image.open(io.BytesIO(data)) as picture:
-            return to_rgb(picture)
+        with Image.open(file, formats=FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise ValueError(f"at most {MOST_PIXELS:,} pixels are read, got {picture.width} x {picture.height}")
+            yield picture
     except UnidentifiedImageError as error:
         # Pillow's own sentence holds the address of a buffer: noise, and another one in every run.
-        raise ValueError("not an image in a format that Pillow reads") from error
-    except (OSError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"not an image in a format that is read ({', '.join(FORMATS)})") from error
+    except _BROKEN as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise ValueError(" ".join(reason.split())) from error
 
 
 def to_rgb(picture: Image.Image) -> Pixels:

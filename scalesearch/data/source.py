@@ -18,6 +18,9 @@ import numpy.typing as npt
 
 from scalesearch.errors import DataError
 
+MOST_CLASSES = 1_000_000
+"""A greater label is no class's number: a tuple of names would fill the memory."""
+
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Labels: TypeAlias = npt.NDArray[np.int64]
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -103,6 +106,18 @@ def _check_labels(split: str, labels: Labels, num_classes: int) -> None:
             f"{split}: labels must lie in 0..{num_classes - 1}, got {labels.min()}..{labels.max()}; "
             "-1 usually marks a split that was published without labels"
         )
+
+
+def number_classes(labels: Labels) -> tuple[str, ...]:
+    """Return the numbers up to the greatest label, as the names of classes that a format does not name.
+
+    Raises:
+        DataError: A label that counts no classes.
+    """
+    greatest = int(labels.max(initial=0))
+    if greatest >= MOST_CLASSES:
+        raise DataError(f"labels must lie below {MOST_CLASSES:,}, got {greatest:,}")
+    return tuple(str(number) for number in range(greatest + 1))
 
 
 def identify_files(paths: Iterable[Path]) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,12 @@ SUFFIXES = (".safetensors", ".pt", ".pth")
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 # Of DistributedDataParallel and AveragedModel, of effdet's benches, of torch.compile.
 _PREFIX = re.compile(r"^((module|model|_orig_mod)\.)+")
+
+# What readers raise on a file that is damaged, as found by benchmarks/fuzz_readers.py.
+_BROKEN = (
+    *(SafetensorError, RuntimeError, EOFError, LookupError, TypeError, ValueError, AttributeError, AssertionError),
+    *(ArithmeticError, MemoryError, ImportError, struct.error),
+)
 
 _STEM = re.compile(r"features\.0\.([01])\.(\w+)")
 _UNIT = re.compile(r"features\.(\d+)\.(\d+)\.block\.(\d)\.([01]|fc[12])\.(\w+)")
@@ -55,7 +62,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         content = load_file(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except OSError as error:
         raise ConfigError(f"{path}: a file with weights is wanted, got none ({error.strerror or error})") from None
-    except (SafetensorError, RuntimeError, EOFError, LookupError, TypeError, ValueError) as error:
+    except _BROKEN as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{path}: weights are wanted, got a file that is damaged or no {path.suffix} file") from None

@@ -9,7 +9,7 @@ import pandas as pd
 from scalesearch.arch import ArchSpec
 from scalesearch.report.detector_sections import detector_sections
 from scalesearch.report.info import FrontierInfo, ScalingInfo
-from scalesearch.report.markdown import table_lines
+from scalesearch.report.markdown import plain_text, table_lines
 from scalesearch.report.scaling_sections import candidate_section, curves_section, family_section
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.sessions import load_sessions
@@ -29,7 +29,7 @@ def write_summary(
         *(["![Accuracy against macs and against latency](frontier.png)"] if frontier else []),
         *_base_section(folder),
         "## What was run",
-        table_lines(pd.DataFrame([_session_row(record) for record in records])),
+        table_lines(pd.DataFrame([_session_row(record) for record in records]), code="command"),
         *_machine_lines(records),
     ]
     if frontier is not None:
@@ -65,7 +65,7 @@ def _session_row(record: Record) -> dict[str, object]:
         **{state.lower(): int(counts.get(state, 0)) for state in _STATES},
         "sessions": len(sessions),
         "wall time, min": round(sum(seconds) / 60, 1),
-        "command": f"`{sessions[-1]['command']}`" if sessions else "",
+        "command": sessions[-1]["command"] if sessions else "",
     }
 
 
@@ -76,7 +76,7 @@ def _machine_lines(records: Sequence[Record]) -> list[str]:
         for facts in load_sessions(record.study):
             versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
             accelerator = f", {facts['accelerator']}" if facts["accelerator"] != "none" else ""
-            lines.append(f"Run on {facts['cores']} cores of {facts['processor']}{accelerator}; {versions}.")
+            lines.append(plain_text(f"Run on {facts['cores']} cores of {facts['processor']}{accelerator}; {versions}."))
     return list(dict.fromkeys(lines))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 import torch
 
-from scalesearch.study.folder import mask_password
+from scalesearch.study.folder import hide_passwords
 
 _PREFIX = "session."
 _PACKAGES = ("scalesearch", "torch", "torchvision", "optuna")
@@ -59,11 +59,7 @@ def num_cores() -> int:
 
 
 def _command() -> str:
-    arguments = [
-        f"storage={mask_password(argument.removeprefix('storage='))}" if argument.startswith("storage=") else argument
-        for argument in sys.argv[1:]
-    ]
-    return shlex.join([Path(sys.argv[0]).name, *arguments])
+    return shlex.join([Path(sys.argv[0]).name, *map(hide_passwords, sys.argv[1:])])
 
 
 def _processor() -> str:

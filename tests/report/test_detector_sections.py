@@ -136,7 +136,7 @@ def test_classes_of_any_name_are_columns_and_one_without_boxes_is_an_empty_cell(
     folder = run_formula_detect(tmp_path, data=write_coco(tmp_path / "pictures", NAMES), seeds=2)
     write_report(folder)
     head, row = table_of(folder.readme.read_text(encoding="utf-8"), "### By class")
-    assert head == ["detector", "detector", "a\0b", "two lines", "NA", "01", "<b>"]
+    assert head == ["detector", "detector", "a\0b", "two lines", "NA", "01", "&lt;b&gt;"]
     assert row[:2] == ["bifpn fast", ""]
     assert len(row) == len(head)
     assert all("±" in cell for cell in row[2:])

@@ -4,7 +4,8 @@ Two layouts are read: ``ROOT/train/CLASS/x.jpg`` with ``ROOT/test`` and, optiona
 ``ROOT/CLASS/x.jpg``, which has no splits. Folders below a class are searched too. Hidden files and files that are no
 pictures (by their suffix) are ignored; classes are numbered in the order of their sorted names.
 
-A tar is never unpacked: its members are read by offset, which an uncompressed tar alone allows.
+A tar is never unpacked: its members are read by offset, which an uncompressed tar alone allows. One with links, devices
+or names that lead out of it is refused whole.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from scalesearch.data.decoding import decode_image
 from scalesearch.data.source import ImageSource, Labels, Pixels, SourceSplits, identify_files
-from scalesearch.errors import DataError
+from scalesearch.errors import DataError, shown
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 SPLITS = ("train", "val", "test")
@@ -102,11 +103,20 @@ def _list_tar(archive: Path) -> dict[str, tuple[int, int]]:
     """Return the offset and the size of every picture, by name without a leading ``./``."""
     try:
         with tarfile.open(archive, "r:") as tar:
-            members = [member for member in tar if member.isreg() and not member.issparse()]
-    except tarfile.TarError as error:
+            members = [_check_member(member) for member in tar if not member.isdir()]
+    except (tarfile.TarError, ValueError, OverflowError, LookupError, OSError, EOFError) as error:
         raise DataError(f"{archive}: a file given as root must be an uncompressed .tar: {error}") from error
     extents = {str(PurePosixPath(member.name)): (member.offset_data, member.size) for member in members}
     return {name: extent for name, extent in extents.items() if _is_picture(name)}
+
+
+def _check_member(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"names must stay below its root, got {shown(member.name)}")
+    if not member.isreg() or member.issparse():
+        raise ValueError(f"folders and whole files alone are read, got {shown(member.name)} of another kind")
+    return member
 
 
 def _is_picture(name: str) -> bool:

@@ -2,12 +2,15 @@
 
 Images may be (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels, as uint8 or as floats in [0, 1]. Nothing
 is ever unpickled: an array of Python objects is refused from its header. Opening reads labels and headers; a split's
-pixels are loaded at the first read, whole, for a zipped array has no random access.
+pixels are loaded at the first read, whole, for a zipped array has no random access. What an array's header claims must
+be what its zip member holds, and a large one that unpacks to hundreds of times its size is a bomb.
 """
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from scalesearch.data.source import Labels, Pixels, SourceSplits, identify_files
+from scalesearch.data.source import Labels, Pixels, SourceSplits, identify_files, number_classes
 from scalesearch.errors import DataError
 
 # The names of images and labels of one split; the first pair found in the file is taken.
@@ -25,6 +28,22 @@ _NAMES = {
     "val": (("x_val", "y_val"), ("val_images", "val_labels")),
     "test": (("x_test", "y_test"), ("test_images", "test_labels")),
 }
+
+
+# What zipfile and numpy raise on broken bytes; RuntimeError where a member is encrypted.
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    MemoryError,
+    LookupError,
+)
+_LARGE_BYTES = 2**26
+_MOST_TIMES = 200  # photographs are packed to a half at best, masks to a hundredth
 
 
 class _Header(NamedTuple):
@@ -65,13 +84,12 @@ def open_npz(path: Path) -> SourceSplits:
     try:
         with zipfile.ZipFile(path) as archive:
             headers = {Path(name).stem: _read_header(archive, name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as an .npz: {error}") from error
+    except _BROKEN as error:
+        raise DataError(f"{path}: cannot be read as an .npz: {_reason(error)}") from error
     train, val, test = (_open_split(path, headers, split) for split in ("train", "val", "test"))
     if train is None:
         raise DataError(f"{path}: needs x_train and y_train or train_images and train_labels, got {sorted(headers)}")
-    num_classes = int(train.labels.max(initial=0)) + 1
-    class_names = tuple(str(label) for label in range(num_classes))
+    class_names = number_classes(train.labels)
     return SourceSplits(train=train, val=val, test=test, class_names=class_names, identity=identify_files([path]))
 
 
@@ -80,10 +98,9 @@ def load_images(path: Path, name: str) -> Pixels:
     """Return one array of images as uint8 (N, H, W, C), loaded once a process.
 
     Raises:
-        DataError: Floats outside [0, 1].
+        DataError: Floats outside [0, 1], or an array that is damaged.
     """
-    with np.load(path, allow_pickle=False) as archive:
-        images: npt.NDArray[Any] = archive[name]
+    images = _load(path, name)
     if images.dtype != np.uint8:
         # `not >= and <=` instead of `< or >`: NaN must not pass.
         if not (images.min() >= 0 and images.max() <= 1):
@@ -97,7 +114,29 @@ def _read_header(archive: zipfile.ZipFile, name: str) -> _Header:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(member)
+        _check_size(name, archive.getinfo(name), member.tell(), shape, dtype)
     return _Header(shape, dtype)
+
+
+def _check_size(name: str, info: zipfile.ZipInfo, start: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    claimed, held = math.prod(shape) * dtype.itemsize, info.file_size - start
+    if not dtype.hasobject and claimed != held:
+        raise ValueError(f"{name}: claims {claimed:,} bytes of array, holds {held:,}")
+    if info.file_size > max(_LARGE_BYTES, _MOST_TIMES * info.compress_size):
+        raise ValueError(f"{name}: unpacks to more than {_MOST_TIMES} times its size")
+
+
+def _load(path: Path, name: str) -> npt.NDArray[Any]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            array: npt.NDArray[Any] = archive[name]
+            return array
+    except _BROKEN as error:
+        raise DataError(f"{path}: {name}: cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _open_split(path: Path, headers: dict[str, _Header], split: str) -> NpzSource | None:
@@ -131,5 +170,4 @@ def _load_labels(path: Path, name: str, header: _Header) -> Labels:
         raise DataError(f"{path}: {name}: labels must be integers, got {header.dtype}")
     if len(header.shape) not in (1, 2) or header.shape[1:] not in ((), (1,)):
         raise DataError(f"{path}: {name}: labels must be (N,) or (N, 1), one class an image, got {header.shape}")
-    with np.load(path, allow_pickle=False) as archive:
-        return np.asarray(archive[name].reshape(-1), dtype=np.int64)
+    return np.asarray(_load(path, name).reshape(-1), dtype=np.int64)

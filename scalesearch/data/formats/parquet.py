@@ -16,13 +16,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from scalesearch.data.decoding import decode_image
-from scalesearch.data.source import Indices, Labels, Pixels, SourceSplits, identify_files
-from scalesearch.errors import DataError
+from scalesearch.data.source import Indices, Labels, Pixels, SourceSplits, identify_files, number_classes
+from scalesearch.errors import DataError, is_text, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -103,12 +103,20 @@ class _Columns:
 
 @lru_cache(maxsize=_CACHED_ROW_GROUPS)
 def read_image_cells(path: Path, group: int, column: str) -> pa.ChunkedArray:
-    """Return the image column of one row group its images still encoded."""
+    """Return the image column of one row group, its images still encoded.
+
+    Raises:
+        ValueError: Its bytes are damaged.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     # One thread: Arrow's thread pool does not survive the fork that starts a loader's workers.
-    with pq.ParquetFile(path) as file:
-        return file.read_row_group(group, columns=[column], use_threads=False).column(0)
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.read_row_group(group, columns=[column], use_threads=False).column(0)
+    except (pa.ArrowException, MemoryError) as error:
+        raise ValueError(f"row group {group} cannot be read: {error}") from error
 
 
 def _find_files(root: str) -> dict[str, list[Path]]:
@@ -172,11 +180,27 @@ def _read_labels(path: Path, columns: _Columns) -> list[Labels]:
     import pyarrow.parquet as pq
 
     _check_types(path, _read_schema(path), columns)
-    with pq.ParquetFile(path) as file:
-        read = [file.read_row_group(number, columns=[columns.label]).column(0) for number in range(file.num_row_groups)]
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_rows(path, file.metadata.num_rows)
+            groups = range(file.num_row_groups)
+            read = [file.read_row_group(number, columns=[columns.label]).column(0) for number in groups]
+    except (OSError, pa.ArrowException, MemoryError) as error:
+        raise DataError(f"{path}: cannot be read as parquet: {error}") from error
     if any(column.null_count for column in read):
         raise DataError(f"{path}: {columns.label}: every row needs a label, got nulls")
-    return [column.cast(pa.int64()).to_numpy() for column in read]
+    try:
+        return [column.cast(pa.int64()).to_numpy() for column in read]
+    except pa.ArrowInvalid as error:  # beyond 8 bytes with a sign
+        raise DataError(f"{path}: {columns.label}: labels must be class numbers: {error}") from error
+
+
+def _check_rows(path: Path, num_rows: int) -> None:
+    """Refuse a file whose rows cannot hold an image each: their labels alone, packed, would fill the memory."""
+    if num_rows > path.stat().st_size:
+        raise DataError(
+            f"{path}: must have a byte a row at least, got {num_rows:,} rows in {path.stat().st_size:,} bytes"
+        )
 
 
 def _check_types(path: Path, schema: pa.Schema, columns: _Columns) -> None:
@@ -187,14 +211,24 @@ def _check_types(path: Path, schema: pa.Schema, columns: _Columns) -> None:
         raise DataError(f"{path}: needs the columns of the first train file, {sorted(missing)} missing")
     image, label = schema.field(columns.image).type, schema.field(columns.label).type
     has_bytes = pa.types.is_struct(image) and image.get_field_index("bytes") >= 0
-    if not (has_bytes or pa.types.is_binary(image) or pa.types.is_large_binary(image)):
+    stored = image.field("bytes").type if has_bytes else image
+    if not (pa.types.is_binary(stored) or pa.types.is_large_binary(stored)):
         raise DataError(f"{path}: {columns.image}: must be a struct with bytes, or binary, got {image}")
     if not pa.types.is_integer(label):
         raise DataError(f"{path}: {columns.label}: labels must be integers, got {label}")
 
 
 def _class_names(schema: pa.Schema, label_column: str, labels: Labels) -> tuple[str, ...]:
-    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    names = features.get(label_column, {}).get("names", [])
-    numbers = range(int(labels.max(initial=0)) + 1)
-    return tuple(names) if names else tuple(str(number) for number in numbers)
+    found: Any = (schema.metadata or {}).get(b"huggingface", b"{}")
+    try:
+        found = json.loads(found)
+        for key in ("info", "features", label_column):
+            found = found.get(key, {})
+        names = found.get("names") or number_classes(labels)
+    except (ValueError, AttributeError, RecursionError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"the schema's metadata huggingface must be its JSON, got {shown(found)}") from None
+    if not (isinstance(names, list | tuple) and all(map(is_text, names))):
+        raise DataError(f"{label_column}: the names of classes must be texts, got {shown(names)}")
+    return tuple(names)

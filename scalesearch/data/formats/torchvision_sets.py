@@ -19,7 +19,7 @@ from PIL import Image
 from torchvision.datasets import VisionDataset
 
 from scalesearch.data.decoding import to_rgb
-from scalesearch.data.source import Labels, Pixels, SourceSplits
+from scalesearch.data.source import Labels, Pixels, SourceSplits, number_classes
 from scalesearch.errors import DataError
 
 _TRAIN_NAMES = ("train", "trainval")
@@ -144,6 +144,6 @@ def _as_labels(name: str, values: Sequence[object]) -> Labels:
 
 
 def _class_names(dataset: VisionDataset, labels: Labels) -> tuple[str, ...]:
-    names = getattr(dataset, "classes", None) or range(int(labels.max(initial=0)) + 1)
+    names = getattr(dataset, "classes", None) or number_classes(labels)
     # ImageNet gives its synonyms as a tuple; the first is the usual name.
     return tuple(str(name[0] if isinstance(name, tuple) else name) for name in names)

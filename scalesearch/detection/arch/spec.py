@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from scalesearch.arch.cost import out_size
 from scalesearch.arch.reading import read_arch
-from scalesearch.arch.spec import ACTIVATIONS, Activation, ArchSpec
+from scalesearch.arch.spec import ACTIVATIONS, MOST, Activation, ArchSpec
 from scalesearch.detection.arch.fusion import NECKS, FusionGraph, NeckName, fusion_graph
-from scalesearch.errors import ArchError
+from scalesearch.errors import ArchError, listed, shown
 from scalesearch.nn.network import FeatureInfo, describe_features, select_features
 
 Fusion = Literal["sum", "softmax", "fast"]
 FUSIONS: tuple[str, ...] = get_args(Fusion)
 
+_COARSEST = 20  # a cell of a million pixels a side
 _COUNTS = ("num_classes", "image_size", "neck_channels", "neck_cells", "head_depth", "num_scales")
 
 
@@ -75,6 +76,7 @@ class DetectorSpec:
         for name in _COUNTS:
             value = getattr(self, name)
             _check(_is_int(value) and value >= 1, name, "a whole number of at least 1", value)
+            _check(value <= MOST, name, f"at most {MOST:,}", value)
         _check(self.neck in NECKS, "neck", f"one of {', '.join(NECKS)}", self.neck)
         _check(self.fusion in FUSIONS, "fusion", f"one of {', '.join(FUSIONS)}", self.fusion)
         _check(self.activation in ACTIVATIONS, "activation", f"one of {', '.join(ACTIVATIONS)}", self.activation)
@@ -88,6 +90,7 @@ class DetectorSpec:
         _check(_is_int(self.min_level) and own[0] <= self.min_level <= own[-1], "min_level", allowed, self.min_level)
         above = _is_int(self.max_level) and self.max_level > self.min_level
         _check(above, "max_level", f"a whole number above min_level {self.min_level}", self.max_level)
+        _check(self.max_level <= _COARSEST, "max_level", f"at most {_COARSEST}", self.max_level)
 
     def _check_anchors(self) -> None:
         _check(_is_positive(self.anchor_scale), "anchor_scale", "a finite number above 0", self.anchor_scale)
@@ -107,9 +110,9 @@ class DetectorSpec:
             ArchError: A key is unknown, the backbone is missing, or a value is not allowed.
         """
         known = [field.name for field in fields(cls)]
-        unknown = sorted(str(key) for key in values if key not in known)
+        unknown = [key for key in values if key not in known]
         if unknown or "backbone" not in values:
-            got = ", ".join(unknown) if unknown else "no backbone"
+            got = listed(unknown) if unknown else "no backbone"
             raise ArchError(f"a detector has the keys {', '.join(known)}, of which backbone must be given; got {got}")
         plain = dict(values)
         if isinstance(plain.get("aspect_ratios"), list):
@@ -182,7 +185,9 @@ def _read_backbone(value: object) -> ArchSpec:
     if isinstance(value, str):
         return read_arch(value)
     if not isinstance(value, Mapping):
-        raise ArchError(f"backbone must be a mapping with the key blocks, or an architecture's name, got {value!r}")
+        raise ArchError(
+            f"backbone must be a mapping with the key blocks, or an architecture's name, got {shown(value)}"
+        )
     try:
         return ArchSpec.from_dict(value)
     except ArchError as error:
@@ -191,7 +196,7 @@ def _read_backbone(value: object) -> ArchSpec:
 
 def _check(holds: bool, name: str, allowed: str, got: object) -> None:
     if not holds:
-        raise ArchError(f"{name} must be {allowed}, got {got!r}")
+        raise ArchError(f"{name} must be {allowed}, got {shown(got)}")
 
 
 def _is_int(value: object) -> bool:
@@ -199,4 +204,4 @@ def _is_int(value: object) -> bool:
 
 
 def _is_positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= sys.float_info.max

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from scalesearch.data.decoding import MOST_PIXELS
 from scalesearch.detection.data.cleaning import (
     NO_BOX,
     UNKNOWN_CATEGORY,
@@ -27,7 +28,7 @@ from scalesearch.detection.data.cleaning import (
 )
 from scalesearch.detection.data.pictures import PictureSource, check_present, identify, read_size
 from scalesearch.detection.data.sample import BoxSplits
-from scalesearch.errors import DataError
+from scalesearch.errors import DataError, is_text, shown
 
 _Entry = Mapping[str, Any]
 # Category ids and names, in the order of the ids.
@@ -100,7 +101,7 @@ def _read(path: Path) -> _Document:
 def _find_list(path: Path, content: object, key: str) -> list[_Entry]:
     entries = content.get(key) if isinstance(content, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        got = f"the keys {sorted(content)}" if isinstance(content, dict) else f"a {type(content).__name__}"
+        got = f"the keys {shown(sorted(content))}" if isinstance(content, dict) else f"a {type(content).__name__}"
         raise DataError(f"{path}: must hold a list of objects as {key}, got {got}")
     return entries
 
@@ -109,8 +110,10 @@ def _by_id(path: Path, key: str, entries: list[_Entry], name: str) -> dict[int, 
     """Return a list's entries by their ids; ``name`` is the other key that each must have."""
     numbered: dict[int, _Entry] = {}
     for rank, entry in enumerate(entries):
-        if not isinstance(entry.get("id"), int) or not isinstance(entry.get(name), str):
-            raise DataError(f"{path}: {key}[{rank}] must have a whole number as id and a {name}, got {dict(entry)}")
+        if not isinstance(entry.get("id"), int) or not is_text(entry.get(name)):
+            raise DataError(
+                f"{path}: {key}[{rank}] must have a whole number as id and a {name}, got {shown(dict(entry))}"
+            )
         if entry["id"] in numbered:
             raise DataError(f"{path}: {key} must have an id of its own each, got {entry['id']} twice")
         numbered[entry["id"]] = entry
@@ -157,7 +160,7 @@ def _find_image(annotation: _Entry, sizes: Mapping[int, tuple[int, int]]) -> int
 def _size(image: _Entry, folder: Path) -> tuple[int, int]:
     """Return height and width as stated, or from the file's head where they are not."""
     stated = image.get("height"), image.get("width")
-    if all(isinstance(side, int) and side > 0 for side in stated):
+    if all(isinstance(side, int) and 0 < side <= MOST_PIXELS for side in stated):
         return int(image["height"]), int(image["width"])
     return read_size(folder / image["file_name"])
 

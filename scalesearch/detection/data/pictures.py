@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import torch
-from PIL import Image, UnidentifiedImageError
 
-from scalesearch.data.decoding import decode_image
+from scalesearch.data.decoding import decode_image, read_head
 from scalesearch.detection.data.sample import BoxSample, BoxTruth
-from scalesearch.errors import DataError
+from scalesearch.errors import DataError, is_text, shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,16 +61,33 @@ class PictureSource:
 
 
 def check_present(folder: Path, names: Iterable[str], annotation: str) -> None:
-    """Refuse an annotation whose pictures are not all there.
+    """Refuse an annotation whose pictures are not all there, or that names one elsewhere.
 
     Raises:
-        DataError: A file is missing; the first one is named.
+        DataError: A file is missing, or its name leaves the folder; the first one is named.
     """
-    missing = [name for name in names if not (folder / name).is_file()]
+    names = tuple(names)
+    outside = next((name for name in names if not is_below(name)), None)
+    if outside is not None:
+        raise DataError(f"{annotation}: every picture's name must stay below {folder}, got {shown(outside)}")
+    missing = [name for name in names if not _is_file(folder / name)]
     if missing:
         raise DataError(
-            f"{annotation}: every picture must lie in {folder}, got {len(missing)} missing, first {missing[0]}"
+            f"{annotation}: every picture must lie in {folder}, got {len(missing)} missing, first {missing[0][:200]}"
         )
+
+
+def is_below(name: str) -> bool:
+    """Say whether a name from an annotation can only be a file's below the folder it is looked for in."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and is_text(name) and "\0" not in name
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is longer than any file's
+        return False
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -81,12 +97,9 @@ def read_size(path: Path) -> tuple[int, int]:
         DataError: The file is missing or no picture.
     """
     try:
-        with Image.open(path) as picture:
-            return picture.height, picture.width
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: must be a picture that Pillow reads, got another kind of file") from error
-    except OSError as error:
-        raise DataError(f"{path}: must be a picture that Pillow reads, got {error.strerror or error}") from error
+        return read_head(path)
+    except ValueError as error:
+        raise DataError(f"{path}: must be a picture that Pillow reads, got {error}") from error
 
 
 def identify(annotations: Iterable[bytes], sources: Sequence[PictureSource]) -> str:

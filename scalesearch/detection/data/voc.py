@@ -14,6 +14,7 @@ an xml of a few bytes fills the memory.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -23,10 +24,11 @@ from xml.etree import ElementTree
 
 from scalesearch.data.formats.folder import SUFFIXES
 from scalesearch.detection.data.cleaning import NO_ANNOTATION, NO_BOX, StatedBox, Tally, UnusableBoxError, build_truth
-from scalesearch.detection.data.pictures import PictureSource, identify, read_size
+from scalesearch.detection.data.pictures import PictureSource, identify, is_below, read_size
 from scalesearch.detection.data.sample import SPLITS, BoxSplits
-from scalesearch.errors import DataError
+from scalesearch.errors import DataError, shown
 
+_COUNT = re.compile(r"[0-9]{1,9}")
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -103,7 +105,11 @@ def _read_list(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: must be a text file with a picture's name a line, got {error}") from error
-    return [line.split()[0] for line in lines if line.strip()]
+    stems = [line.split()[0] for line in lines if line.strip()]
+    outside = next((stem for stem in stems if not is_below(stem)), None)
+    if outside is not None:
+        raise DataError(f"{path}: every name must stay below the folder of annotations, got {shown(outside)}")
+    return stems
 
 
 class _WithoutDoctype(ElementTree.TreeBuilder):
@@ -118,10 +124,10 @@ def _read(path: Path, image_id: int, folder: Path, pictures: Mapping[str, str]) 
         root = ElementTree.XML(text, parser=ElementTree.XMLParser(target=_WithoutDoctype()))
     except OSError as error:
         raise DataError(f"{path}: must be an annotation in xml, got {error.strerror or error}") from error
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: an encoding of no known name
         raise DataError(f"{path}: must be an annotation in plain xml, got {error}") from error
     if root.tag != "annotation":
-        raise DataError(f"{path}: the outermost element must be annotation, got {root.tag}")
+        raise DataError(f"{path}: the outermost element must be annotation, got {root.tag[:80]}")
     if path.stem not in pictures:
         raise DataError(f"{path}: a picture of the same name must lie in {folder}, got none")
     return _Annotation(path, text, root, image_id, pictures[path.stem])
@@ -161,7 +167,7 @@ def _open_split(
 def _size(annotation: _Annotation, folder: Path) -> tuple[int, int]:
     """Return height and width as stated, or from the picture's head: some tools state 0, or nothing."""
     stated = [annotation.root.findtext(f"size/{side}", "").strip() for side in ("height", "width")]
-    if all(side.isdecimal() and int(side) > 0 for side in stated):
+    if all(_COUNT.fullmatch(side) and int(side) > 0 for side in stated):
         return int(stated[0]), int(stated[1])
     return read_size(folder / annotation.picture)
 

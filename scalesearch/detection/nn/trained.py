@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,7 +169,9 @@ def _parse(text: str) -> dict[str, Any]:
     for key in ("mean", "std"):
         least = -math.inf if key == "mean" else 0.0
         holds = (
-            _holds_only(facts[key], float) and len(facts[key]) == 3 and all(least < x < math.inf for x in facts[key])
+            _holds_only(facts[key], float)
+            and len(facts[key]) == 3
+            and all(least < x <= sys.float_info.max for x in facts[key])
         )
         above = "" if key == "mean" else " above 0"
         _check(holds, key, f"a finite number{above} a channel", facts[key])

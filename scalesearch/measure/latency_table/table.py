@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from scalesearch.arch.cost import out_size
 from scalesearch.arch.spec import Activation, ArchSpec, StageSpec
 from scalesearch.atomic import write_atomically
-from scalesearch.errors import ArchError, ConfigError
+from scalesearch.errors import ArchError, ConfigError, shown
 from scalesearch.measure.latency_table.keys import BlockKey, head_key, stage_keys, stem_key
 
 FORMAT = "scalesearch latency table 1"
@@ -134,14 +134,14 @@ class LatencyTable:
             return _read(json.loads(Path(path).read_text(encoding="utf-8")))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read ({error.strerror})") from None
-        except (ConfigError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: it must be a latency table that scalesearch wrote; {error}") from None
 
 
 def _read(content: object) -> LatencyTable:
     found = content.get("format") if isinstance(content, dict) else content
     if not isinstance(content, dict) or found != FORMAT:
-        raise ConfigError(f"its format must be {FORMAT!r}, got {str(found)[:60]!r}")
+        raise ConfigError(f"its format must be {FORMAT!r}, got {shown(found)}")
     entries, fitted_on = _take(content, "entries", list), _take(content, "fitted_on", list)
     return LatencyTable(
         Conditions(**{each.name: _take(content, each.name, _TYPES[each.name]) for each in fields(Conditions)}),
@@ -154,7 +154,7 @@ def _read(content: object) -> LatencyTable:
 
 def _read_entry(index: int, entry: object) -> tuple[BlockKey, Reading]:
     if not isinstance(entry, dict):
-        raise ConfigError(f"entry {index} must be a mapping, got {entry!r}")
+        raise ConfigError(f"entry {index} must be a mapping, got {shown(entry)}")
     try:
         reading = Reading(**{name: _take(entry, name, _TYPES[name]) for name in Reading._fields})
         return BlockKey(**{name: _take(entry, name, _TYPES[name]) for name in BlockKey._fields}), reading
@@ -175,7 +175,7 @@ def _take(values: Mapping[str, Any], name: str, kind: type[Any]) -> Any:  # noqa
     """Return a value of the wanted type; numbers must be above 0, but for a ratio of squeeze-and-excitation."""
     value: Any = values.get(name)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise ConfigError(f"{name} must be of type {kind.__name__}, got {value!r}")
+        raise ConfigError(f"{name} must be of type {kind.__name__}, got {shown(value)}")
     if kind in (int, float) and not (0 < value < float("inf") or (name == "se_ratio" and value == 0)):
-        raise ConfigError(f"{name} must be a finite number above 0, got {value!r}")
+        raise ConfigError(f"{name} must be a finite number above 0, got {shown(value)}")
     return value

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from scalesearch.arch.space import SearchSpace
 from scalesearch.atomic import replacing
-from scalesearch.errors import ConfigError
+from scalesearch.errors import ConfigError, shown
 from scalesearch.measure.scores.config import SupernetConfig
 from scalesearch.measure.training import TrainConfig
 from scalesearch.nn.supernet import Supernet
@@ -135,7 +135,7 @@ def read_record(path: Path) -> SupernetRecord:
             return SupernetRecord(**json.loads((file.metadata() or {})[_METADATA]))
     except OSError as error:
         raise ConfigError(f"{path}: a supernet's checkpoint is wanted, got none ({error})") from None
-    except (SafetensorError, KeyError, TypeError, ValueError):
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError):
         raise ConfigError(
             f"{path}: a supernet's checkpoint, written by its training, is wanted, got another file"
         ) from None
@@ -148,9 +148,13 @@ def load_supernet(path: Path) -> tuple[Supernet, SupernetRecord]:
         ConfigError: The file is missing or holds no supernet.
     """
     record = read_record(path)
-    with torch.random.fork_rng(devices=[]):
-        supernet = Supernet(SearchSpace.from_dict(record.name, record.space), record.num_classes)
-    load_state(path, supernet)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            supernet = Supernet(SearchSpace.from_dict(record.name, record.space), record.num_classes)
+        load_state(path, supernet)
+    except (ValueError, RuntimeError, TypeError, LookupError, SafetensorError) as error:
+        reason = shown(" ".join(str(error).split()))
+        raise ConfigError(f"{path}: a supernet's checkpoint, whole, is wanted, got another ({reason})") from None
     return supernet, record
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import math
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 
 from scalesearch.arch import ArchSpec, SearchSpace, StageSpec, network_cost
-from scalesearch.errors import ConfigError
+from scalesearch.errors import ConfigError, ScalesearchError, shown
 from scalesearch.measure.scores.table.trials import TRIAL_COLUMNS, read_trials
 
 Runs = Mapping[ArchSpec, tuple[float, ...]]
@@ -35,6 +35,7 @@ _FORMATS = (
     "NAS-Bench-Macro's JSON (keys of digits, each with test_acc), Accel-NASBench's CSV (columns block0_e, block0_k,"
     " block0_l, block0_se, ... and val_top1) or a study's trials.csv (columns arch_id, seed, state, val_top1, ...)"
 )
+_MOST_BYTES = 2**28  # the largest of the three, Accel-NASBench's, has a thousandth of it
 # Rows whose published costs are compared with ours: a table of another space differs in the first few.
 _COMPARED = 20
 
@@ -54,27 +55,46 @@ def read_results(content: bytes, space: SearchSpace) -> KnownResults:
         ConfigError: The file is none of them, or does not fit the space.
     """
     text = _decode(content)
-    header = set(text[: text.find("\n")].strip().split(","))
-    if text.lstrip().startswith("{"):
-        found = KnownResults(_MACRO_CLASSES, _read_macro(_parse_macro(text), space))
-    elif {"block0_e", "val_top1"} <= header:
-        found = KnownResults(_ACCEL_CLASSES, _read_accel(_parse_csv(text), space))
-    elif set(TRIAL_COLUMNS) <= header:
-        # all as text: pandas would write a whole number beside an empty cell as 16.0
-        found = KnownResults(*read_trials(_parse_csv(text, as_text=True), space))
-    else:
-        raise _unknown(text)
+    try:
+        found = _read_text(text, space)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, ScalesearchError):
+            raise
+        raise ConfigError(
+            f"a table's cells must be finite numbers where it has numbers ({shown(str(error))})"
+        ) from None
     wrong = next((value for runs in found.runs.values() for value in runs if not 0 <= value <= 1), None)
     if wrong is not None:
         raise ConfigError(f"an accuracy must lie within 0 and 100 %, got {100 * wrong:g} %")
     return found
 
 
+def _read_text(text: str, space: SearchSpace) -> KnownResults:
+    header = set(text[: text.find("\n")].strip().split(","))
+    if text.lstrip().startswith("{"):
+        return KnownResults(_MACRO_CLASSES, _read_macro(_parse_macro(text), space))
+    if {"block0_e", "val_top1"} <= header:
+        return KnownResults(_ACCEL_CLASSES, _read_accel(_parse_csv(text), space))
+    if set(TRIAL_COLUMNS) <= header:
+        # all as text: pandas would write a whole number beside an empty cell as 16.0
+        return KnownResults(*read_trials(_parse_csv(text, as_text=True), space))
+    raise _unknown(text)
+
+
 def _decode(content: bytes) -> str:
     try:
-        return (gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8")
+        return (_unpack(content) if content[:2] == b"\x1f\x8b" else content).decode("utf-8")
     except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError):
         raise _unknown(repr(content[:20])) from None
+
+
+def _unpack(content: bytes) -> bytes:
+    """Return what gzip packed, unless it is a bomb: a file of a megabyte may unpack to a gigabyte."""
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        unpacked = file.read(_MOST_BYTES + 1)
+    if len(unpacked) > _MOST_BYTES:
+        raise ConfigError(f"a table must unpack to at most {_MOST_BYTES:,} bytes, got more")
+    return unpacked
 
 
 def _unknown(text: str) -> ConfigError:
@@ -86,7 +106,7 @@ def _parse_csv(text: str, *, as_text: bool = False) -> pd.DataFrame:
         if as_text:
             return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
         return pd.read_csv(io.StringIO(text))
-    except pd.errors.ParserError as error:
+    except (ValueError, OverflowError) as error:  # pandas' ParserError among them
         reason = " ".join(str(error).split())
         raise ConfigError(f"a table must have as many cells in each row as columns ({reason})") from None
 
@@ -94,7 +114,7 @@ def _parse_csv(text: str, *, as_text: bool = False) -> pd.DataFrame:
 def _parse_macro(text: str) -> dict[str, dict[str, Any]]:
     try:
         table = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         raise _unknown(text) from None
     rows = all(isinstance(row, dict) and isinstance(row.get("test_acc"), list) for row in table.values())
     if (
@@ -107,7 +127,7 @@ def _parse_macro(text: str) -> dict[str, dict[str, Any]]:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+    return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max
 
 
 def _read_macro(table: Mapping[str, Mapping[str, Any]], space: SearchSpace) -> Runs:
@@ -116,7 +136,9 @@ def _read_macro(table: Mapping[str, Mapping[str, Any]], space: SearchSpace) -> R
     for index, (key, row) in enumerate(table.items()):
         if len(key) != len(options) or not all(d in "0123456789"[: len(o)] for d, o in zip(key, options, strict=True)):
             counts = ", ".join(str(len(option)) for option in options)
-            raise _misfit(space, f"a key chooses one option of each stage, which has {counts} of them; got key {key!r}")
+            raise _misfit(
+                space, f"a key chooses one option of each stage, which has {counts} of them; got key {shown(key)}"
+            )
         chosen = (option[int(digit)] for option, digit in zip(options, key, strict=True))
         arch = ArchSpec(tuple(stage for stage in chosen if stage), **network)
         if index < _COMPARED and {"params", "flops"} <= row.keys():
