@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.errors import ConfigError
+from scalesearch.errors import ConfigError, ScalesearchError
 from scalesearch.study.executors.events import Event, Failed, Lost, Run, Scored, Stepped
 from scalesearch.study.executors.mailbox import mailbox_class, read_letter, run_job
-from scalesearch.study.executors.ray_cluster import RayCluster
+from scalesearch.study.executors.ray_cluster import TO_GO_ON, RayCluster
 from scalesearch.study.executors.worker import DriverGoneError, WorkerSettings, last_seen
 from scalesearch.study.jobs import CandidateJob
 
@@ -174,7 +174,10 @@ class RayExecutor:
         if self._ray.is_initialized():
             self._end_tasks([each.task for each in running.values()])
         self._cluster.recover()
-        self._open()
+        try:
+            self._open()
+        except self._ray.exceptions.RayError as another:
+            raise ScalesearchError(f"Ray has died ({type(another).__name__}); {TO_GO_ON}") from None
         return [Lost(key, reason) for key in running]
 
     def _end_tasks(self, tasks: list[Any]) -> None:

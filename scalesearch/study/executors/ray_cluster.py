@@ -7,6 +7,7 @@ why Ray is imported here and nowhere else.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import secrets
@@ -19,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.errors import ConfigError, ScalesearchError
+
+TO_GO_ON = "what is done is recorded, and the same command goes on with it"
+"""The end of the sentence with which a study ends that has lost its cluster."""
 
 _LOOPBACK = "127.0.0.1"
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
@@ -72,10 +76,7 @@ class RayCluster:
         """
         self._deaths += 1
         if self._deaths > _RESTARTS:
-            raise ScalesearchError(
-                f"Ray has died {self._deaths} times under this study; what is done is recorded, and the same command"
-                " goes on with it"
-            )
+            raise ScalesearchError(f"Ray has died {self._deaths} times under this study; {TO_GO_ON}")
         if self._is_callers:
             return  # not ours to begin again; what was lost may be the mailbox alone
         self.close()
@@ -93,12 +94,15 @@ class RayCluster:
     def _connect(self) -> None:
         tries = 1 if self._address else _TRIES_TO_BEGIN
         for left in reversed(range(tries)):
+            others = _children()
             try:
                 with _sigterm_kept():
                     self._init()
                 break
             except Exception as error:  # Ray raises bare ones too, as where its processes take more than 30 s to begin
                 self.ray.shutdown()
+                for process in _children() - others:  # Ray leaves them
+                    process.kill()
                 if not left:
                     raise ConfigError(self._refusal(error)) from None
         if not self._address and self.ray.util.get_node_ip_address() != _LOOPBACK:
@@ -128,10 +132,8 @@ class RayCluster:
                 return self._connect()
             except ConfigError as error:
                 if time.monotonic() > deadline:
-                    raise ScalesearchError(
-                        f"{error}, {_RECONNECT_SECONDS:g} s after it was lost; what is done is recorded, and the same"
-                        " command goes on with it"
-                    ) from None
+                    waited = f"{_RECONNECT_SECONDS:g} s after it was lost"
+                    raise ScalesearchError(f"{error}, {waited}; {TO_GO_ON}") from None
             time.sleep(_PAUSE_SECONDS)
 
 
@@ -147,10 +149,11 @@ def import_ray(address: str) -> Any:  # noqa: ANN401 (the module; where it is no
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     if not address:
-        os.environ.setdefault(
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"
-        )  # one machine; so named, but heeded on Linux too
-    if not _has_token() and not address:
+        # so named, but heeded on Linux too: a Ray that keeps to one machine may keep to loopback
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        # 15 by default; a latency is read in a worker, and executor=local reads it at the driver's own priority
+        os.environ.setdefault("RAY_worker_niceness", "0")
+    if not address and not _has_token():
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # for as long as this process lives; no file keeps it
     if _has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -166,6 +169,11 @@ def _has_token() -> bool:
     with suppress(RuntimeError):  # a home that cannot be told
         in_home = (Path.home() / ".ray" / "auth_token").is_file()
     return in_home or any(os.environ.get(name) for name in _TOKENS)
+
+
+def _children() -> set[Any]:
+    psutil = importlib.import_module("psutil")  # comes with Ray
+    return set(psutil.Process().children())
 
 
 @contextmanager
