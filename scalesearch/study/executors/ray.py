@@ -68,7 +68,11 @@ class RayExecutor:
         self._gpus, self._data = gpus, data
         self._attempts = itertools.count()
         self._running: dict[int, _Running] = {}
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            cluster.close()
+            raise
 
     def submit(self, key: int, job: CandidateJob) -> None:
         """Hand a job to Ray, which begins it where there is room.

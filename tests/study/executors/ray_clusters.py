@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from scalesearch.study.executors.ray_cluster import import_ray
 
 STORE_BYTES = 80 * 2**20
 _LISTEN = "0A"
+_TRIES = 4
 QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 
 
@@ -19,7 +20,8 @@ QUIET = {"log_to_driver": False, "logging_level": "ERROR"}
 def begun_ray(num_cpus: int, num_gpus: int = 0) -> Iterator[Any]:
     """Initialise a Ray of one node, as a caller would who has one already."""
     ray = import_ray("")
-    ray.init(address="local", num_cpus=num_cpus, num_gpus=num_gpus, object_store_memory=STORE_BYTES, **QUIET)
+    size = {"num_cpus": num_cpus, "num_gpus": num_gpus, "object_store_memory": STORE_BYTES}
+    patiently(ray.init, address="local", include_dashboard=False, **size, **QUIET)
     try:
         yield ray
     finally:
@@ -33,13 +35,21 @@ def nodes(**head: float) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     previous = os.environ.pop("RAY_ADDRESS", None)
-    cluster = Cluster(initialize_head=True, head_node_args={"object_store_memory": STORE_BYTES, **head})
+    cluster = patiently(Cluster, initialize_head=True, head_node_args={"object_store_memory": STORE_BYTES, **head})
     try:
         yield cluster
     finally:
         cluster.shutdown()
         if previous is not None:
             os.environ["RAY_ADDRESS"] = previous
+
+
+def patiently(begin: Callable[..., Any], **arguments: Any) -> Any:
+    """Begin something of Ray's, which gives up after 30 s: on a busy machine a test does not."""
+    for _ in range(_TRIES - 1):
+        with suppress(Exception):
+            return begin(**arguments)
+    return begin(**arguments)
 
 
 def raylet() -> int:
