@@ -28,7 +28,7 @@ _LOOPBACK = "127.0.0.1"
 _TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _TRIES_TO_BEGIN = 3
 _RESTARTS = 3
-_RECONNECT_SECONDS = 120.0
+_RECONNECT_SECONDS = 120.0  # after which no further try begins
 _PAUSE_SECONDS = 5.0
 _logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class RayCluster:
         """Begin or join the cluster anew after it, or the way to it, has died.
 
         Raises:
-            ScalesearchError: It has died too often, or is not back after two minutes.
+            ScalesearchError: It has died too often, or has not come back for two minutes.
         """
         self._deaths += 1
         if self._deaths > _RESTARTS:
@@ -81,10 +81,7 @@ class RayCluster:
             return  # not ours to begin again; what was lost may be the mailbox alone
         self.close()
         _logger.warning("Ray has died; it is %s again", "joined" if self._address else "begun")
-        if self._address:
-            self._rejoin()
-        else:
-            self._connect()
+        self._reconnect()
 
     def close(self) -> None:
         """Leave the cluster; end it where it was begun here."""
@@ -125,7 +122,7 @@ class RayCluster:
             return f"executor.address={self._address}: no Ray cluster can be joined ({said})"
         return f"executor=ray: no cluster can be begun on this machine ({said})"
 
-    def _rejoin(self) -> None:
+    def _reconnect(self) -> None:
         deadline = time.monotonic() + _RECONNECT_SECONDS
         while True:
             try:
