@@ -8,9 +8,12 @@ import signal
 import sys
 import threading
 import time
+from pathlib import Path
 
+import numpy as np
 import torch
 
+from scalesearch.data import ImageData
 from scalesearch.measure.scores import Job, Score
 from scalesearch.measure.scores.brief import Watcher
 from scalesearch.measure.training import OnStep
@@ -94,3 +97,28 @@ def take_more_and_more(job: Job, on_step: OnStep) -> Score:
         held.append(torch.ones(20 * 2**18))
         time.sleep(0.005)
     raise AssertionError("nobody stopped it")
+
+
+def wait_for_the_word(job: Job, on_step: OnStep) -> Score:
+    assert job.cache is not None
+    on_step(os.getpid(), 0)  # tells the driver which process to look for
+    while not (job.cache / "go").exists():
+        time.sleep(0.05)
+    return tell_the_seed(job, on_step)
+
+
+def read_the_data(job: Job, on_step: OnStep, data: ImageData) -> Score:
+    images = data.train.images  # type: ignore[attr-defined]
+    assert type(images) is np.ndarray
+    mapping = _mapping_of(images.ctypes.data)
+    on_step(1, 1)
+    return new_score(float(images.mean()) / 255, steps=int("/dev/shm" in mapping or "plasma" in mapping))
+
+
+def _mapping_of(address: int) -> str:
+    """Return the line of what this process has mapped there."""
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        begin, end = (int(number, 16) for number in line.split()[0].split("-"))
+        if begin <= address < end:
+            return line
+    return ""

@@ -7,6 +7,8 @@ import math
 from scalesearch.study.executors.config import ExecutorConfig, ResourcesConfig
 from scalesearch.study.executors.events import Executor, Run
 from scalesearch.study.executors.local import LocalExecutor
+from scalesearch.study.executors.worker import WorkerSettings
+from scalesearch.study.sessions import num_cores
 
 
 def build_executor(
@@ -33,5 +35,25 @@ def build_executor(
     Raises:
         ConfigError: The engine is not installed, or cannot be reached.
     """
+    if config.kind == "ray":
+        return _build_ray(config, run, num_workers, num_threads, memory_gib, resources or ResourcesConfig(), data)
     assert config.kind == "local", config.kind
     return LocalExecutor(num_workers, run, num_threads, memory_gib)
+
+
+def _build_ray(
+    config: ExecutorConfig,
+    run: Run,
+    num_workers: int,
+    num_threads: int | None,
+    memory_gib: float,
+    resources: ResourcesConfig,
+    data: object,
+) -> Executor:
+    from scalesearch.study.executors.ray import RayExecutor
+    from scalesearch.study.executors.ray_cluster import RayCluster
+
+    # how many cores this machine has says nothing of a cluster's
+    threads = num_threads or (1 if config.address else max(1, num_cores() // num_workers))
+    cluster = RayCluster(config.address, num_cpus=num_workers * threads)
+    return RayExecutor(num_workers, run, cluster, WorkerSettings(threads, memory_gib), resources.gpus, data)

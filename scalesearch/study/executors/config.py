@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from scalesearch.errors import ConfigError
 
-EXECUTORS = ("local",)
+EXECUTORS = ("local", "ray")
 
 
 @dataclass(kw_only=True, slots=True)
