@@ -42,6 +42,8 @@ class Ledger:
         """Return what has been told, or read at a rung, since the last time by others than this driver."""
         if self._has_read and not self._record.drivers.is_shared:
             return []  # nobody else writes
+        if self._has_read:
+            self._record.look_again()
         self._has_read = True
         trials = self._record.trials
         open_ones = [trial for trial in trials[self._first_open :] if trial.number not in self._ended]

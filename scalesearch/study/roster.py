@@ -77,6 +77,8 @@ class Roster:
         """Take note of what earlier runs and other drivers have begun and ended; return how many entries ended."""
         if self._has_read and not self._record.drivers.is_shared:
             return 0  # nobody else writes
+        if self._has_read:
+            self._record.look_again()
         self._has_read, num_pending = True, len(self._pending)
         trials = [trial for trial in self._record.trials if trial.number not in self._mine]
         self._others = [trial for trial in trials if not trial.state.is_finished()]

@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from scalesearch.arch import Cost
 from scalesearch.atomic import write_atomically
 from scalesearch.errors import StudyError
+from scalesearch.study.cache import TrialCache
 from scalesearch.study.drivers import DRIVER_TIMEOUT, Drivers, SoleDriver, open_drivers
 from scalesearch.study.folder import StudyFolder, mask_password
 from scalesearch.study.jobs import Candidate, CandidateScore
@@ -88,7 +89,7 @@ class Record:
             storage = open_storage(url)
             existing = _existing_directions(storage, name, part)
             study = optuna.create_study(
-                storage=storage,
+                storage=TrialCache(storage),
                 study_name=_study_name(name, part),
                 directions=[StudyDirection[direction.upper()] for direction in existing or directions],
                 load_if_exists=True,
@@ -112,6 +113,12 @@ class Record:
                 study.set_metric_names(list(metric_names))
         elif begun != identity:
             raise StudyError(f"study {name}, part {part}, {_difference(begun, identity)}; choose another study name")
+
+    def look_again(self) -> None:
+        """See at the next look at the trials what other drivers have written to running ones meanwhile."""
+        cache = self.study._storage
+        assert isinstance(cache, TrialCache), "the record was opened by ``open``"
+        cache.expire()
 
     @property
     def trials(self) -> list[FrozenTrial]:

@@ -17,7 +17,7 @@ from scalesearch.study.executors import Began, Event, Failed, Halted, LocalExecu
 from scalesearch.study.progress import ProgressDisplay
 from scalesearch.study.store import Record
 from tests.study import jobs
-from tests.study.executors.test_local import JOB
+from tests.study.executors.contract import JOB
 from tests.study.stand_ins import FormulaExecutor
 
 

@@ -4,6 +4,7 @@ from scalesearch.study.executors.building import build_executor
 from scalesearch.study.executors.config import EXECUTORS, ExecutorConfig, ResourcesConfig
 from scalesearch.study.executors.events import (
     Began,
+    End,
     Event,
     Executor,
     Failed,
@@ -23,6 +24,7 @@ __all__ = [
     "Began",
     "Channel",
     "DriverGoneError",
+    "End",
     "Event",
     "Executor",
     "ExecutorConfig",

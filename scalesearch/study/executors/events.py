@@ -75,6 +75,9 @@ class Halted:
     reason: str
 
 
+End = Scored | Failed | Halted
+"""How a job's process says that it has ended."""
+
 Event = Began | Stepped | Reached | Scored | Failed | Lost | Halted
 
 

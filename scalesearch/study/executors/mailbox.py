@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from scalesearch.study.executors.events import Event, Failed, Run, Scored
+from scalesearch.study.executors.events import End, Event, Run
 from scalesearch.study.executors.worker import DriverGoneError, WorkerSettings, work
 from scalesearch.study.jobs import CandidateJob
 
@@ -84,7 +84,7 @@ def run_job(
     mailbox: Any,  # noqa: ANN401 (Ray's handle of an actor has no type of its own)
     folder: str,
     data: object = None,
-) -> Scored | Failed:
+) -> End:
     """Run a job in a worker of Ray's; the task.
 
     Args:

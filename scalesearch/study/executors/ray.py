@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.errors import ConfigError, ScalesearchError
-from scalesearch.study.executors.events import Event, Failed, Lost, Run, Scored, Stepped
+from scalesearch.study.executors.events import End, Event, Failed, Lost, Run, Stepped
 from scalesearch.study.executors.mailbox import mailbox_class, read_letter, run_job
 from scalesearch.study.executors.ray_cluster import TO_GO_ON, RayCluster
 from scalesearch.study.executors.worker import DriverGoneError, WorkerSettings, last_seen
@@ -161,7 +161,7 @@ class RayExecutor:
         """Return a task's value, or what its error means."""
         errors = self._ray.exceptions
         try:
-            value: Scored | Failed = self._ray.get(running.task)
+            value: End = self._ray.get(running.task)
         except errors.OutOfMemoryError:
             seen = last_seen(running.memory_mib)
             return Failed(key, f"out of memory: Ray ended the worker as its node's ran out{seen}", out_of_memory=True)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 
 from scalesearch.atomic import tells_of_no_room
-from scalesearch.study.executors.events import Began, Event, Failed, Halted, Reached, Run, Scored, Stepped
+from scalesearch.study.executors.events import Began, End, Event, Failed, Halted, Reached, Run, Scored, Stepped
 from scalesearch.study.jobs import CandidateJob
 
 _REPORT_SECONDS = 0.3
@@ -56,9 +56,7 @@ class DriverGoneError(Exception):
     """The driver has ended."""
 
 
-def work(
-    run: Run, key: int, job: CandidateJob, settings: WorkerSettings, channel: Channel, data: object = None
-) -> Scored | Failed | Halted:
+def work(run: Run, key: int, job: CandidateJob, settings: WorkerSettings, channel: Channel, data: object = None) -> End:
     """Run a job in this process and return how it ended; what happens on the way goes through the channel.
 
     Raises:
