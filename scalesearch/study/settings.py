@@ -112,6 +112,7 @@ class PartConfig:
             memory_gib=self.worker_memory_gib,
             resources=self.resources,
             data=data,
+            folder=self.folder.jobs,
         )
 
     def save(self, part: str) -> None:

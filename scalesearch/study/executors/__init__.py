@@ -2,7 +2,18 @@
 
 from scalesearch.study.executors.building import build_executor
 from scalesearch.study.executors.config import EXECUTORS, ExecutorConfig, ResourcesConfig
-from scalesearch.study.executors.events import Began, Event, Executor, Failed, Lost, Reached, Run, Scored, Stepped
+from scalesearch.study.executors.events import (
+    Began,
+    Event,
+    Executor,
+    Failed,
+    Lost,
+    Reached,
+    Requeued,
+    Run,
+    Scored,
+    Stepped,
+)
 from scalesearch.study.executors.inline import InlineExecutor
 from scalesearch.study.executors.local import LocalExecutor
 from scalesearch.study.executors.worker import Channel, DriverGoneError, WorkerSettings, keep_freed_memory, work
@@ -20,6 +31,7 @@ __all__ = [
     "LocalExecutor",
     "Lost",
     "Reached",
+    "Requeued",
     "ResourcesConfig",
     "Run",
     "Scored",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from scalesearch.errors import ConfigError
 
-EXECUTORS = ("local",)
+EXECUTORS = ("local", "slurm")
+
+_OURS = ("array", "cpus-per-task", "error", "gpus-per-node", "mem", "ntasks", "open-mode", "output", "signal", "time")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -19,6 +22,8 @@ class ExecutorConfig:
         address: Of a running Ray cluster, as ``auto`` or ``HOST:PORT``; where empty a local one is begun.
         partition: Slurm's; its default where empty.
         minutes: Of a Slurm job, after which Slurm ends it; its candidate goes on in another.
+        requeues: Times it goes on in another because the minutes were over; a pre-emption does not count.
+        sbatch: What else Slurm is told, as ``{account: vision, qos: low, constraint: a100, exclusive: true}``.
         cluster: ``slurm``, or ``local`` to try Slurm's way with processes of this machine.
     """
 
@@ -26,6 +31,8 @@ class ExecutorConfig:
     address: str = ""
     partition: str = ""
     minutes: int = 60
+    requeues: int = 10
+    sbatch: dict[str, Any] = field(default_factory=dict)
     cluster: str = "slurm"
 
     def __post_init__(self) -> None:
@@ -35,6 +42,11 @@ class ExecutorConfig:
             raise ConfigError(f"executor.cluster must be one of slurm, local, got {self.cluster!r}")
         if self.minutes < 1:
             raise ConfigError(f"executor.minutes must be at least 1, got {self.minutes}")
+        if self.requeues < 0:
+            raise ConfigError(f"executor.requeues must be at least 0, got {self.requeues}")
+        for option in self.sbatch:
+            if option.replace("_", "-") in _OURS:
+                raise ConfigError(f"executor.sbatch must leave {', '.join(_OURS)} to other keys, got {option!r}")
 
 
 @dataclass(kw_only=True, slots=True)

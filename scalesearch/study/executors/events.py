@@ -67,7 +67,15 @@ class Lost:
     reason: str
 
 
-Event = Began | Stepped | Reached | Scored | Failed | Lost
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """A job's process was taken from it, and the executor begins it again by itself: it waits for another."""
+
+    key: int
+    reason: str
+
+
+Event = Began | Stepped | Reached | Scored | Failed | Lost | Requeued
 
 
 class Executor(Protocol):
