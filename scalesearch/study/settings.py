@@ -35,7 +35,8 @@ class PartConfig:
         workers: Candidates trained at once, one process each.
         threads: Processor threads of each; the cores divided by the workers where it is not given. The last bits of
             a result depend on it.
-        device: ``auto`` takes CUDA where there is one; or ``cpu``, ``cuda``, ``cuda:1``.
+        device: ``auto`` takes CUDA where there is one, on a cluster where ``resources.gpus`` asks for one; or ``cpu``,
+            ``cuda``, ``cuda:1``.
         executor: Where candidates run.
         resources: What one candidate needs of a cluster.
         trial_timeout: Seconds after which a candidate counts as hung and fails.
@@ -70,7 +71,7 @@ class PartConfig:
         check_at_least("workers", self.workers, 1)
         if self.threads is not None:
             check_at_least("threads", self.threads, 1)
-        if self.device != "auto":
+        if self.device != "auto" and self.executor.kind == "local":  # a cluster's nodes have what this machine has not
             check_device(self.device)
 
     @property
@@ -86,6 +87,8 @@ class PartConfig:
     @property
     def torch_device(self) -> str:
         """The device with ``auto`` resolved."""
+        if self.device == "auto" and self.executor.kind != "local":
+            return "cuda" if self.resources.gpus else "cpu"
         return resolve_device(self.device)
 
     @property

@@ -14,10 +14,8 @@ from __future__ import annotations
 import math
 import secrets
 import shutil
-import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,18 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from scalesearch.errors import ConfigError
 from scalesearch.study.executors.config import ExecutorConfig
 from scalesearch.study.executors.events import Event, Failed, Lost, Reached, Run, Scored
-from scalesearch.study.executors.mailbox import Letters, Mailbox
+from scalesearch.study.executors.slurm_jobs import (
+    BEAT,
+    end_jobs_of_dead_drivers,
+    failure,
+    hold_beat,
+    last_line,
+    make_private,
+    open_engine,
+    silent_end,
+    tidy,
+)
+from scalesearch.study.executors.slurm_mailbox import Letters, Mailbox
 from scalesearch.study.executors.slurm_task import SlurmTask
 from scalesearch.study.executors.worker import WorkerSettings
 from scalesearch.study.jobs import CandidateJob
@@ -37,8 +46,6 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 _ASK_SECONDS = 60.0  # between two questions to Slurm; submitit alone would ask after up to ten minutes
 _RESULT_SECONDS = 15.0  # that a file may take to be seen from another machine
 _PREEMPTED_SECONDS = 300.0  # after which a job that Slurm has pre-empted, and did not requeue, is lost
-_SIGNAL_SECONDS = 120  # before a job's time is over, to write a snapshot
-_MEMORY_HEADROOM_GIB = 1.0  # for the parent, and so that the worker ends itself before Slurm does
 _CLOSE_SECONDS = 10.0
 
 
@@ -84,12 +91,11 @@ class SlurmExecutor:
         self._config, self._is_local = config, config.cluster == "local"
         if not self._is_local and shutil.which("sbatch") is None:
             raise ConfigError("executor=slurm needs Slurm's commands, and there is no sbatch here")
-        _end_jobs_of_dead_drivers(folder.absolute())
-        self._folder = _make_private(folder.absolute(), config.cluster)
-        self._beat = self._folder / "beat"
-        self._beat.touch()
+        end_jobs_of_dead_drivers(folder.absolute())
+        self._folder = make_private(folder.absolute(), config.cluster)
+        self._beat, self._lock = self._folder / BEAT, hold_beat(self._folder)
         self._next_question = 0.0
-        self._engine = _open_engine(config, self._folder, settings, num_gpus, num_workers)
+        self._engine = open_engine(config, self._folder, settings, num_gpus, num_workers)
         self._waiting: list[tuple[int, CandidateJob]] = []
         self._submitted: dict[int, _Submitted] = {}
 
@@ -136,7 +142,8 @@ class SlurmExecutor:
             self.stop(key)
         if self._is_local:
             _wait_for_the_end(jobs)
-        _tidy(self._folder)
+        tidy(self._folder)
+        self._lock.close()
 
     def _submit_batch(self) -> None:
         if not self._waiting:
@@ -150,7 +157,7 @@ class SlurmExecutor:
             with self._engine.batch():
                 jobs = [self._engine.submit(task) for task in tasks]
         except (FailedJobError, FailedSubmissionError) as error:
-            raise ConfigError(f"Slurm refused a job: {_last_line(str(error))}") from None
+            raise ConfigError(f"Slurm refused a job: {last_line(str(error))}") from None
         self._waiting.clear()
         for (key, _, mailbox), submitted in zip(batch, jobs, strict=True):
             self._submitted[key] = _Submitted(submitted, mailbox)
@@ -203,9 +210,9 @@ class SlurmExecutor:
         job = submitted.job
         if job.paths.result_pickle.exists():
             error = job.exception()
-            end = job.result() if error is None else _failure(key, str(error), self._config)
+            end = job.result() if error is None else failure(key, str(error), self._config)
         else:
-            end = _silent_end(key, job.state.partition(" ")[0], self._config)
+            end = silent_end(key, job.state.partition(" ")[0], self._config)
         submitted.mailbox.close()
         _remove_pickles(job)
         if isinstance(end, Scored):
@@ -213,89 +220,6 @@ class SlurmExecutor:
             return end
         assert isinstance(end, Failed | Lost)
         return replace(end, reason=f"{end.reason} (job {job.job_id}, its log is {job.paths.stdout})")
-
-
-def _open_engine(
-    config: ExecutorConfig, folder: Path, settings: WorkerSettings, num_gpus: int, num_workers: int
-) -> submitit.AutoExecutor:
-    """Return submitit's executor, told what a job needs; on this machine it heeds the time and the devices alone."""
-    engine = submitit.AutoExecutor(
-        folder=folder,
-        cluster=config.cluster,
-        slurm_max_num_timeout=config.requeues,
-        local_max_num_timeout=config.requeues,
-    )
-    memory_gib = settings.memory_gib + _MEMORY_HEADROOM_GIB
-    engine.update_parameters(
-        name="scalesearch",
-        timeout_min=config.minutes,
-        cpus_per_task=settings.num_threads,
-        gpus_per_node=num_gpus or None,
-        mem_gb=memory_gib if math.isfinite(memory_gib) else None,
-        stderr_to_stdout=True,
-        slurm_partition=config.partition or None,
-        slurm_signal_delay_s=min(_SIGNAL_SECONDS, 15 * config.minutes),
-        slurm_array_parallelism=num_workers,
-        slurm_srun_args=[f"--cpus-per-task={settings.num_threads}"],  # which srun no longer takes from sbatch
-        slurm_additional_parameters=dict(config.sbatch),
-    )
-    return engine
-
-
-def _failure(key: int, said: str, config: ExecutorConfig) -> Failed:
-    """Read what submitit says of an error that a job ended with."""
-    rule = "-" * 22 + "\n"
-    trace = said.partition(rule)[2].partition("\n" + rule)[0] or said
-    if "timed-out too many times" in trace:
-        requeued = f"was requeued executor.requeues={config.requeues} times"
-        return Failed(key, f"its time was over, executor.minutes={config.minutes}, after it {requeued}")
-    return Failed(key, _last_line(trace), trace)
-
-
-def _silent_end(key: int, state: str, config: ExecutorConfig) -> Failed | Lost:
-    """Say how a job ended that left no result."""
-    match state:
-        case "OUT_OF_MEMORY":
-            return Failed(key, "out of memory: Slurm ended the job", out_of_memory=True)
-        case "TIMEOUT" | "DEADLINE":
-            return Failed(key, f"Slurm ended the job at its time, executor.minutes={config.minutes}: {state}")
-    return Lost(key, f"the job ended without a score: {state}")
-
-
-def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1]
-
-
-def _make_private(folder: Path, cluster: str) -> Path:
-    """Return a folder of this driver's own, made anew, in which nobody else can write."""
-    folder.mkdir(parents=True, exist_ok=True)
-    private = folder / f"{cluster}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(4)}"
-    private.mkdir(mode=0o700)
-    return private
-
-
-def _end_jobs_of_dead_drivers(folder: Path) -> None:
-    """Cancel the jobs that earlier drivers of the study have left: a driver that ends by itself leaves none.
-
-    One that runs finds its mailbox closed, on any machine, and ends itself; Slurm is told of those that wait, too.
-    """
-    for left in folder.glob("*-*/"):
-        ids = [path.name.removesuffix("_submitted.pkl") for path in left.glob("*_submitted.pkl")]
-        if ids and left.name.startswith("slurm-"):
-            subprocess.run(["scancel", *ids], check=False)
-        _tidy(left)
-
-
-def _tidy(folder: Path) -> None:
-    """Close all mailboxes and remove all but the logs."""
-    with suppress(FileNotFoundError):
-        for path in folder.iterdir():
-            if path.is_dir():
-                Mailbox(path).close()
-            elif not path.name.endswith("_log.out"):
-                path.unlink(missing_ok=True)
-        with suppress(OSError):
-            folder.rmdir()
 
 
 def _remove_pickles(job: submitit.Job[Any]) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from scalesearch.study.executors.events import Event, Failed, Lost, Reached, Requeued, Run, Scored, Stepped
 from scalesearch.study.executors.local import LocalExecutor
-from scalesearch.study.executors.mailbox import DriverWatch, Mailbox
+from scalesearch.study.executors.slurm_mailbox import DriverWatch, Mailbox
 from scalesearch.study.executors.worker import DriverGoneError, WorkerSettings
 from scalesearch.study.jobs import CandidateJob, CandidateScore
 

@@ -204,7 +204,10 @@ def test_the_jobs_of_a_dead_driver_end_when_the_next_one_begins(start: Start) ->
     executor = start(jobs.run_for_ever)
     executor.submit(1, JOB)
     training = first_step(executor).steps
-    start(jobs.tell_the_seed)  # in the same folder
+    start(jobs.tell_the_seed)  # in the same folder, as another driver of the same study
+    assert is_running(training)
+    executor._lock.close()  # as when its process dies
+    start(jobs.tell_the_seed)
     assert has_ended(training)
 
 

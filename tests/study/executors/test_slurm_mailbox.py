@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scalesearch.study.executors import Began, DriverGoneError, Event, Reached, Requeued, Stepped
-from scalesearch.study.executors.mailbox import DriverWatch, Mailbox
+from scalesearch.study.executors.slurm_mailbox import DriverWatch, Mailbox
 
 EVENTS: list[Event] = [Began(3, "node7"), Stepped(3, 1, 9, 20.5), Reached(3, 0, 5, 0.25), Requeued(3, "time")]
 
