@@ -71,8 +71,8 @@ class PartConfig:
         check_at_least("workers", self.workers, 1)
         if self.threads is not None:
             check_at_least("threads", self.threads, 1)
-        if self.device != "auto" and self.executor.kind == "local":  # a cluster's nodes have what this machine has not
-            check_device(self.device)
+        if self.device != "auto":
+            check_device(self.device, is_here=self.executor.kind == "local")
 
     @property
     def folder(self) -> StudyFolder:
@@ -189,14 +189,16 @@ def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
-def check_device(name: str) -> None:
-    """Refuse a device that is not here.
+def check_device(name: str, *, is_here: bool = True) -> None:
+    """Refuse a device that is not here, or by its name alone where it is a cluster's.
 
     Raises:
         ConfigError: It is neither the CPU nor a CUDA device of this machine.
     """
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ConfigError(f"device must be cpu, cuda or cuda:N, got {name!r}")
+    if not is_here:
+        return
     here = torch.cuda.device_count()
     if name != "cpu" and int(name.partition(":")[2] or 0) >= here:
         raise ConfigError(f"device must be cpu or one of the {here} CUDA devices here, got {name!r}")

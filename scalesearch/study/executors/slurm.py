@@ -11,6 +11,7 @@ ended it came from outside. Slurm is asked how jobs are once a minute at most, a
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 import shutil
@@ -46,7 +47,9 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.05, 1.0
 _ASK_SECONDS = 60.0  # between two questions to Slurm; submitit alone would ask after up to ten minutes
 _RESULT_SECONDS = 15.0  # that a file may take to be seen from another machine
 _PREEMPTED_SECONDS = 300.0  # after which a job that Slurm has pre-empted, and did not requeue, is lost
+_RETRY_SECONDS = (5.0, 15.0, 45.0, 135.0)  # before Slurm is asked again to take a job; less than silence_seconds in all
 _CLOSE_SECONDS = 10.0
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -95,6 +98,7 @@ class SlurmExecutor:
         self._folder = make_private(folder.absolute(), config.cluster)
         self._beat, self._lock = self._folder / BEAT, hold_beat(self._folder)
         self._next_question = 0.0
+        self._has_given = False
         self._engine = open_engine(config, self._folder, settings, num_gpus, num_workers)
         self._waiting: list[tuple[int, CandidateJob]] = []
         self._submitted: dict[int, _Submitted] = {}
@@ -153,14 +157,27 @@ class SlurmExecutor:
         for key, job, mailbox in batch:
             mailbox.open()
             tasks.append(self._task(key, job, mailbox))
-        try:
-            with self._engine.batch():
-                jobs = [self._engine.submit(task) for task in tasks]
-        except (FailedJobError, FailedSubmissionError) as error:
-            raise ConfigError(f"Slurm refused a job: {last_line(str(error))}") from None
+        jobs = self._give(tasks)
         self._waiting.clear()
         for (key, _, mailbox), submitted in zip(batch, jobs, strict=True):
             self._submitted[key] = _Submitted(submitted, mailbox)
+
+    def _give(self, tasks: Sequence[SlurmTask]) -> list[submitit.Job[Any]]:
+        """Submit jobs as one array; a Slurm that has taken some before is asked again: it may be down, or be full."""
+        pauses = iter(_RETRY_SECONDS if self._has_given else ())
+        while True:
+            try:
+                with self._engine.batch():
+                    jobs = [self._engine.submit(task) for task in tasks]
+            except (FailedJobError, FailedSubmissionError) as error:
+                said, pause = last_line(str(error)), next(pauses, None)
+                if pause is None:
+                    raise ConfigError(f"Slurm refused a job: {said}") from None
+                _logger.warning("Slurm refused a job (%s); it is asked again in %g s", said, pause)
+                time.sleep(pause)
+            else:
+                self._has_given = True
+                return jobs
 
     def _task(self, key: int, job: CandidateJob, mailbox: Mailbox) -> SlurmTask:
         return SlurmTask(

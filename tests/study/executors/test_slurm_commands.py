@@ -159,6 +159,22 @@ def test_a_job_that_slurm_refuses_is_told_in_its_words(commands: Path, tmp_path:
     assert list((tmp_path / "jobs").iterdir()) == []
 
 
+def test_slurm_is_asked_again_where_it_had_taken_jobs_before(
+    commands: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(slurm, "_RETRY_SECONDS", (0.0,))
+    executor = new_executor(tmp_path)
+    executor.submit(1, JOB)
+    executor.wait(0)
+    down = f'[ -e "{tmp_path}/asked" ] || {{ touch "{tmp_path}/asked"; echo sbatch: error: down >&2; exit 1; }}'
+    (commands / "sbatch").write_text(f"#!/bin/sh\n{down}\n{COMMANDS['sbatch']}\n", encoding="ascii")
+    executor.submit(2, JOB)
+    assert executor.wait(0) == []
+    assert "Slurm refused a job (sbatch: error: down" in caplog.text
+    assert "it is asked again in 0 s" in caplog.text
+    executor.close()
+
+
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [
