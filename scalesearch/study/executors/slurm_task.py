@@ -76,14 +76,14 @@ class SlurmTask:
         finally:
             if self._training is not None:
                 self._training.end()
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)  # what is left is to write the result
+        _ignore_signals()  # what is left is to write the result
         return end
 
     def checkpoint(self) -> DelayedSubmission:
         """Have the training write a snapshot and end; return what submitit requeues. Called at a signal."""
         from submitit.helpers import DelayedSubmission
 
+        _ignore_signals()  # a second one would requeue within the first
         if self._training is not None:
             self._training.end()
             self._training.letters.post(Requeued(self.key, "its Slurm job was pre-empted, or its time was over"))
@@ -177,6 +177,11 @@ class _Training:
 
     def _ask_to_end(self, signum: int, frame: FrameType | None) -> None:
         self._must_end = True
+
+
+def _ignore_signals() -> None:
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
 
 
 @contextmanager
