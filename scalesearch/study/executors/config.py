@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import shlex
+from dataclasses import dataclass
 
 from scalesearch.errors import ConfigError
 
@@ -23,7 +23,7 @@ class ExecutorConfig:
         partition: Slurm's; its default where empty.
         minutes: Of a Slurm job, after which Slurm ends it; its candidate goes on in another.
         requeues: Times it goes on in another because the minutes were over; a pre-emption does not count.
-        sbatch: What else Slurm is told, as ``{account: vision, qos: low, constraint: a100, exclusive: true}``.
+        sbatch: What else Slurm is told, as ``--account=vision --constraint=a100 --exclusive``.
         cluster: ``slurm``, or ``local`` to try Slurm's way with processes of this machine.
     """
 
@@ -32,7 +32,7 @@ class ExecutorConfig:
     partition: str = ""
     minutes: int = 60
     requeues: int = 10
-    sbatch: dict[str, Any] = field(default_factory=dict)
+    sbatch: str = ""
     cluster: str = "slurm"
 
     def __post_init__(self) -> None:
@@ -44,8 +44,8 @@ class ExecutorConfig:
             raise ConfigError(f"executor.minutes must be at least 1, got {self.minutes}")
         if self.requeues < 0:
             raise ConfigError(f"executor.requeues must be at least 0, got {self.requeues}")
-        for option in self.sbatch:
-            if option.replace("_", "-") in _OURS:
+        for option in shlex.split(self.sbatch):
+            if option.removeprefix("--").partition("=")[0] in _OURS:
                 raise ConfigError(f"executor.sbatch must leave {', '.join(_OURS)} to other keys, got {option!r}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import math
 import secrets
+import shlex
 import subprocess
 import time
 from contextlib import suppress
@@ -47,9 +48,14 @@ def open_engine(
         slurm_signal_delay_s=min(_SIGNAL_SECONDS, 15 * config.minutes),
         slurm_array_parallelism=num_workers,
         slurm_srun_args=[f"--cpus-per-task={settings.num_threads}"],  # which srun no longer takes from sbatch
-        slurm_additional_parameters=dict(config.sbatch),
+        slurm_additional_parameters=_options(config.sbatch),
     )
     return engine
+
+
+def _options(sbatch: str) -> dict[str, str | bool]:
+    parted = [option.removeprefix("--").partition("=") for option in shlex.split(sbatch)]
+    return {name: value if equals else True for name, equals, value in parted}
 
 
 def failure(key: int, said: str, config: ExecutorConfig) -> Failed:

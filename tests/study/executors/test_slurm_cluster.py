@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -35,14 +34,15 @@ pytest.importorskip("submitit", reason="submitit is not installed")
 from scalesearch.study.executors.slurm import SlurmExecutor
 
 
-def has_slurm() -> bool:
-    questions = [["sinfo", "--noheader"], ["sacct", "--noheader"]]
-    if not all(shutil.which(command) for command, _ in questions):
+def answers(*question: str) -> bool:
+    try:
+        return subprocess.run(question, capture_output=True, check=False, timeout=10).returncode == 0
+    except (FileNotFoundError, subprocess.TimeoutExpired):
         return False
-    return all(subprocess.run(question, capture_output=True, check=False).returncode == 0 for question in questions)
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not has_slurm(), reason="no Slurm with accounting runs here")]
+HAS_SLURM = answers("sinfo") and answers("sacct")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not HAS_SLURM, reason="no Slurm with accounting runs here")]
 
 Start = Callable[..., SlurmExecutor]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from scalesearch.config import load_config
 from scalesearch.errors import ConfigError
 from scalesearch.study.executors import (
     Event,
@@ -66,7 +67,7 @@ def new_executor(folder: Path, gpus: float = 0, memory_gib: float = 3, **keys: A
 
 
 def test_jobs_submitted_together_are_one_array_with_what_was_asked_for(commands: Path, tmp_path: Path) -> None:
-    sbatch = {"account": "vision", "qos": "low", "exclusive": True}
+    sbatch = "--account=vision --qos=low --exclusive"
     executor = new_executor(tmp_path, gpus=2, partition="gpu", minutes=90, sbatch=sbatch)
     executor.submit(1, JOB)
     executor.submit(2, JOB)
@@ -181,8 +182,8 @@ def test_slurm_is_asked_again_where_it_had_taken_jobs_before(
         (lambda path: new_executor(path, gpus=0.5), r"resources.gpus must be a whole number with .*, got 0.5"),
         (lambda path: new_executor(path, requeues=-1), "executor.requeues must be at least 0, got -1"),
         (
-            lambda path: new_executor(path, sbatch={"time": 5}),
-            "executor.sbatch must leave .* to other keys, got 'time'",
+            lambda path: new_executor(path, sbatch="--time=5"),
+            "executor.sbatch must leave .* to other keys, got '--time=5'",
         ),
     ],
 )
@@ -191,6 +192,12 @@ def test_what_slurm_cannot_do_is_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=f"^{sentence}$"):
         build(tmp_path)
+
+
+def test_what_sbatch_is_told_comes_from_the_command_line() -> None:
+    keys = ["executor=slurm", "executor.sbatch=--account=vision --exclusive", "executor.minutes=9"]
+    config = load_config("search", keys).executor
+    assert (config.kind, config.sbatch, config.minutes) == ("slurm", "--account=vision --exclusive", 9)
 
 
 def test_without_slurm_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
