@@ -13,7 +13,18 @@ from optuna.trial import Trial
 
 from scalesearch.errors import StudyError
 from scalesearch.measure.snapshot import SnapshotConfig
-from scalesearch.study.executors.events import Began, Event, Executor, Failed, Halted, Lost, Reached, Scored, Stepped
+from scalesearch.study.executors.events import (
+    Began,
+    Event,
+    Executor,
+    Failed,
+    Halted,
+    Lost,
+    Reached,
+    Requeued,
+    Scored,
+    Stepped,
+)
 from scalesearch.study.interrupts import Interrupts
 from scalesearch.study.jobs import CandidateJob
 from scalesearch.study.progress import ProgressDisplay
@@ -157,6 +168,9 @@ class _Drive:
             case Reached():
                 assert self._decide is not None, "a job with rungs came without anybody to ask"
                 self._executor.answer(event.key, self._decide(running.trial, running.job, event))
+            case Requeued():
+                running.deadline = math.inf  # it waits, and that is not counted
+                self._progress.note(f"trial {event.key} waits to go on: {event.reason}")
             case Lost():
                 self._begin_again(running, event)
             case Halted():

@@ -91,6 +91,11 @@ class StudyFolder:
         """Weights as safetensors."""
         return self.root / "checkpoints"
 
+    @property
+    def jobs(self) -> Path:
+        """Slurm's jobs: what they are told and tell, and the logs of those that failed."""
+        return self.root / "jobs"
+
     def read_config(self) -> dict[str, Any]:
         """Return what ``config.yaml`` says of each part; nothing before the first one.
 

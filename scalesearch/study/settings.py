@@ -39,7 +39,8 @@ class PartConfig:
         workers: Candidates trained at once, one process each.
         threads: Processor threads of each; the cores divided by the workers where it is not given. The last bits of
             a result depend on it.
-        device: ``auto`` takes CUDA where there is one; or ``cpu``, ``cuda``, ``cuda:1``.
+        device: ``auto`` takes CUDA where there is one, on a cluster where ``resources.gpus`` asks for one; or ``cpu``,
+            ``cuda``, ``cuda:1``.
         executor: Where candidates run.
         resources: What one candidate needs of a cluster.
         trial_timeout: Seconds after which a candidate counts as hung and fails.
@@ -78,7 +79,7 @@ class PartConfig:
         if self.threads is not None:
             check_at_least("threads", self.threads, 1)
         if self.device != "auto":
-            check_device(self.device)
+            check_device(self.device, is_here=self.executor.kind == "local")
 
     @property
     def folder(self) -> StudyFolder:
@@ -93,6 +94,8 @@ class PartConfig:
     @property
     def torch_device(self) -> str:
         """The device with ``auto`` resolved."""
+        if self.device == "auto" and self.executor.kind != "local":
+            return "cuda" if self.resources.gpus else "cpu"
         return resolve_device(self.device)
 
     @contextmanager
@@ -133,6 +136,7 @@ class PartConfig:
             memory_gib=self.worker_memory_gib,
             resources=self.resources,
             data=data,
+            folder=self.folder.jobs,
         )
 
     def save(self, part: str) -> None:
@@ -206,14 +210,16 @@ def check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
-def check_device(name: str) -> None:
-    """Refuse a device that is not here.
+def check_device(name: str, *, is_here: bool = True) -> None:
+    """Refuse a device that is not here, or by its name alone where it is a cluster's.
 
     Raises:
         ConfigError: It is neither the CPU nor a CUDA device of this machine.
     """
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise ConfigError(f"device must be cpu, cuda or cuda:N, got {name!r}")
+    if not is_here:
+        return
     here = torch.cuda.device_count()
     if name != "cpu" and int(name.partition(":")[2] or 0) >= here:
         raise ConfigError(f"device must be cpu or one of the {here} CUDA devices here, got {name!r}")

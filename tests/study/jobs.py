@@ -69,6 +69,11 @@ def fail_if_odd(job: Job, on_step: OnStep) -> Score:
     return be_killed(job, on_step) if job.seed % 2 else tell_the_seed(job, on_step)
 
 
+def end_by_seed(job: Job, on_step: OnStep) -> Score:
+    """Be killed, raise, or score well."""
+    return {1: be_killed, 2: raise_an_error}.get(job.seed, tell_the_seed)(job, on_step)
+
+
 def lose_a_pipe(job: Job, on_step: OnStep) -> Score:
     raise BrokenPipeError("of its own")
 

@@ -8,6 +8,7 @@ import yaml
 
 from scalesearch.errors import ConfigError
 from scalesearch.measure.training import TrainConfig
+from scalesearch.study.executors import ExecutorConfig, ResourcesConfig
 from scalesearch.study.settings import StudyConfig
 from tests.study.stand_ins import settings
 
@@ -29,6 +30,13 @@ def test_a_value_that_cannot_be_is_refused_by_its_key(changes: dict[str, object]
 def test_auto_takes_cuda_where_there_is_one() -> None:
     assert StudyConfig().torch_device == ("cuda" if torch.cuda.is_available() else "cpu")
     assert StudyConfig(device="cpu").torch_device == "cpu"
+
+
+def test_on_a_cluster_auto_takes_cuda_where_a_gpu_is_asked_for() -> None:
+    slurm = ExecutorConfig(kind="slurm")
+    assert StudyConfig(executor=slurm).torch_device == "cpu"
+    assert StudyConfig(executor=slurm, resources=ResourcesConfig(gpus=1)).torch_device == "cuda"
+    assert StudyConfig(executor=slurm, device="cuda:0").torch_device == "cuda:0"  # whatever this machine has
 
 
 def test_each_part_keeps_its_own_section(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from scalesearch.errors import ConfigError
 
-EXECUTORS = ("local", "ray")
+EXECUTORS = ("local", "ray", "slurm")
+
+_OURS = ("array", "cpus-per-task", "error", "gpus-per-node", "mem", "ntasks", "open-mode", "output", "signal", "time")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -19,6 +22,8 @@ class ExecutorConfig:
         address: Of a running Ray cluster, as ``auto`` or ``HOST:PORT``; where empty a local one is begun.
         partition: Slurm's; its default where empty.
         minutes: Of a Slurm job, after which Slurm ends it; its candidate goes on in another.
+        requeues: Times it goes on in another because the minutes were over; a pre-emption does not count.
+        sbatch: What else Slurm is told, as ``--account=vision --constraint=a100 --exclusive``.
         cluster: ``slurm``, or ``local`` to try Slurm's way with processes of this machine.
     """
 
@@ -26,6 +31,8 @@ class ExecutorConfig:
     address: str = ""
     partition: str = ""
     minutes: int = 60
+    requeues: int = 10
+    sbatch: str = ""
     cluster: str = "slurm"
 
     def __post_init__(self) -> None:
@@ -35,6 +42,11 @@ class ExecutorConfig:
             raise ConfigError(f"executor.cluster must be one of slurm, local, got {self.cluster!r}")
         if self.minutes < 1:
             raise ConfigError(f"executor.minutes must be at least 1, got {self.minutes}")
+        if self.requeues < 0:
+            raise ConfigError(f"executor.requeues must be at least 0, got {self.requeues}")
+        for option in shlex.split(self.sbatch):
+            if option.removeprefix("--").partition("=")[0] in _OURS:
+                raise ConfigError(f"executor.sbatch must leave {', '.join(_OURS)} to other keys, got {option!r}")
 
 
 @dataclass(kw_only=True, slots=True)

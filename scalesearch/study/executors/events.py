@@ -75,10 +75,18 @@ class Halted:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """A job's process was taken from it, and the executor begins it again by itself: it waits for another."""
+
+    key: int
+    reason: str
+
+
 End = Scored | Failed | Halted
 """How a job's process says that it has ended."""
 
-Event = Began | Stepped | Reached | Scored | Failed | Lost | Halted
+Event = Began | Stepped | Reached | Scored | Failed | Lost | Requeued | Halted
 
 
 class Executor(Protocol):

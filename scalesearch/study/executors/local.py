@@ -20,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 
-from scalesearch.study.executors.events import Event, Failed, Halted, Lost, Run, Scored, Stepped
+from scalesearch.study.executors.events import End, Event, Failed, Lost, Run, Stepped
 from scalesearch.study.executors.worker import DriverGoneError, WorkerSettings, last_seen, work
 from scalesearch.study.jobs import CandidateJob
 from scalesearch.study.sessions import num_cores
@@ -46,22 +46,29 @@ class LocalExecutor:
         run: What a job does.
         num_threads: Threads of each; the cores divided by the workers where it is not given.
         memory_gib: Resident memory at which a worker ends itself.
+        context: How processes begin; where it is not given, from a server that has imported what a job needs.
     """
 
     def __init__(
-        self, num_workers: int, run: Run, num_threads: int | None = None, memory_gib: float = math.inf
+        self,
+        num_workers: int,
+        run: Run,
+        num_threads: int | None = None,
+        memory_gib: float = math.inf,
+        context: BaseContext | None = None,
     ) -> None:
         self.num_workers = num_workers
         self._settings = WorkerSettings(num_threads or max(1, num_cores() // num_workers), memory_gib)
         self._run = run
-        self._context = _context(run.__module__)
+        self._context = context or _context(run.__module__)
         self._running: dict[int, _Running] = {}
 
     def submit(self, key: int, job: CandidateJob) -> None:
         """Begin a job in a process of its own."""
         ours, theirs = self._context.Pipe()
+        inherited = ours if self._context.get_start_method() == "fork" else None
         process = self._context.Process(  # type: ignore[attr-defined]
-            target=_work, args=(self._run, key, job, self._settings, theirs)
+            target=_work, args=(self._run, key, job, self._settings, theirs, inherited)
         )  # not a daemon: those may not have children, which a DataLoader's workers are
         with _blank_main():
             process.start()
@@ -80,11 +87,11 @@ class LocalExecutor:
         with suppress(ConnectionError):  # how it died is the next thing ``wait`` reads
             self._running[key].connection.send(goes_on)
 
-    def stop(self, key: int) -> None:
-        """End one job, by force where it does not listen."""
+    def stop(self, key: int, patience_seconds: float = _TERMINATE_SECONDS) -> None:
+        """End one job, by force where it does not listen in time."""
         running = self._running.pop(key)
         running.process.terminate()
-        running.process.join(_TERMINATE_SECONDS)
+        running.process.join(patience_seconds)
         if running.process.is_alive():
             running.process.kill()
             running.process.join()
@@ -106,7 +113,7 @@ class LocalExecutor:
             event = _end_of(key, running)
         if isinstance(event, Stepped):
             running.memory_mib = event.memory_mib
-        if isinstance(event, Scored | Failed | Lost | Halted):
+        if isinstance(event, End | Lost):
             running.process.join()
             running.connection.close()
             del self._running[key]
@@ -132,7 +139,11 @@ class _Pipe:
             raise DriverGoneError from None
 
 
-def _work(run: Run, key: int, job: CandidateJob, settings: WorkerSettings, driver: Connection) -> None:
+def _work(
+    run: Run, key: int, job: CandidateJob, settings: WorkerSettings, driver: Connection, inherited: Connection | None
+) -> None:
+    if inherited is not None:
+        inherited.close()  # the driver's end: held here too, it would outlive the driver
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C ends
     channel = _Pipe(driver)
     with suppress(DriverGoneError):  # nobody else wants the score
