@@ -2,6 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/simulate_cluster.py --workers 1 8 64 --trials 256 --out scale.png
     OMP_NUM_THREADS=1 python benchmarks/simulate_cluster.py --workers 512 --trials 1024 --speed-up 1 10 100
+    python benchmarks/simulate_cluster.py --driver-seconds 0.5 --trials 4096
 
 Loop, sampler, early stopping and database are the real ones and take the time they take. Only the trainings are
 simulated: what they take and read is Accel-NASBench's (``--table``, a file that is not part of this project: without it
@@ -32,14 +33,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
+from cluster.paper import Lengths, simulate_on_paper
 from cluster.picture import plot_simulations
 from cluster.postgres import private_server
 from cluster.regret import regret_of
 from cluster.storages import STORAGES, storages_opened_as
 from cluster.study import Outcome, Plan, simulate
-from cluster.tables import HEADS, rows
+from cluster.tables import HEADS, PAPER_HEAD, paper_row, rows
 from cluster.trainings import BEST_KNOWN, MACS_BUDGET, SPACE, MeasuredTrainings
 
+from scalesearch.arch import network_cost
 from scalesearch.search.rungs import METHODS
 from scalesearch.search.samplers import SAMPLERS
 
@@ -56,6 +59,9 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     trainings = MeasuredTrainings.load(options.table)
+    if options.driver_seconds is not None:
+        print(PAPER_HEAD, *paper_rows(options, trainings), sep="\n")
+        return
     outcomes = list(run_all(options, trainings))
     regrets = [regret_of(each.ledger, trainings.true_top1, BEST_KNOWN) for each in outcomes]
     for head, lines in zip(HEADS, zip(*map(rows, outcomes, regrets), strict=True), strict=True):
@@ -77,6 +83,14 @@ def run_all(options: argparse.Namespace, trainings: MeasuredTrainings) -> Iterat
             outcome = simulate(plan, SPACE, faster, folder, options.storage, CLOCKS[options.clock])
             print(f"{plan.workers} workers: {outcome.ledger.driver_seconds:.0f} s of the driver's", flush=True)
             yield outcome
+
+
+def paper_rows(options: argparse.Namespace, trainings: MeasuredTrainings) -> Iterator[str]:
+    """Return a line a simulation with a driver on paper, of networks within the budget that have a row."""
+    archs = [arch for arch in trainings.measured if network_cost(arch, num_classes=1000).macs <= MACS_BUDGET]
+    for plan in plans(options):
+        lengths = Lengths(trainings.measured, plan.speed_up)
+        yield paper_row(simulate_on_paper(plan, lengths, archs, options.driver_seconds))
 
 
 def plans(options: argparse.Namespace) -> Iterator[Plan]:
@@ -103,6 +117,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--pruner", choices=METHODS, default="off")
     parser.add_argument("--speed-up", type=float, nargs="+", default=[1.0], help="by which trainings are shorter")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--driver-seconds", type=float, help="a trial, of a driver on paper in place of the real one")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="of the driver's seconds")
     parser.add_argument("--storage", help="URL of another database than a SQLite file in a temporary folder")
     parser.add_argument("--rereads", choices=STORAGES, default="running", help="what the driver reads again")

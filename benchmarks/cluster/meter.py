@@ -19,11 +19,13 @@ from optuna.storages._cached_storage import _CachedStorage  # Optuna wraps every
 
 from scalesearch.search.samplers import PredictorSampler
 
+from .storages import OnlyWriterCache
+
 PROPOSING, STORAGE = "proposing", "storage"
 
 _SAMPLERS = (PredictorSampler, RandomSampler, TPESampler, NSGAIISampler)
 _ASKED = ("infer_relative_search_space", "sample_relative", "sample_independent", "before_trial", "after_trial")
-_STORAGES = (_CachedStorage, RDBStorage)
+_STORAGES = (OnlyWriterCache, _CachedStorage, RDBStorage)
 _STORED = [name for name in dir(BaseStorage) if not name.startswith("_")]
 
 

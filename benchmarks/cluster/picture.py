@@ -16,7 +16,7 @@ from scalesearch.report import canvas
 from .regret import Regret
 from .study import Outcome
 
-_WIDTH, _HEIGHT, _HOUR, _DAY = 10.4, 3.6, 3600.0, 86400.0
+_WIDTH, _HEIGHT, _HOUR = 10.4, 3.6, 3600.0
 _COLOURS = (canvas.BLUE, canvas.GREEN, canvas.ORANGE, canvas.VERMILLION, canvas.PURPLE, canvas.SKY)
 
 
@@ -50,6 +50,7 @@ def _finish(busy: Axes, best: Axes, outcomes: Sequence[Outcome], regrets: Sequen
     canvas.style_axes(best, "virtual hours", "regret, points of accuracy")
     hours = [second / _HOUR for regret in regrets for second in regret.seconds if second > 0]
     canvas.set_log_cost(best, hours)
+    best.xaxis.set_major_formatter("{x:g}")
     best.set_ylim(bottom=0)
 
 

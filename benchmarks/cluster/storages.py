@@ -7,13 +7,13 @@ its database knows what it has written since, and needs to read no more than tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
 from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages._cached_storage import _CachedStorage, _StudyInfo
 
 STORAGES = ("running", "changed")
 
@@ -26,38 +26,33 @@ _WRITES = (
 )
 
 
-class OnlyWriterStorage(RDBStorage):
-    """A database that nobody else writes to while it is open: a trial is read once, and again when it was written to.
+class OnlyWriterCache(_CachedStorage):
+    """Optuna's cache of a database that nobody else writes to: a trial is read anew when it was written to, then alone.
 
-    It answers Optuna's cache, which asks for every running trial and keeps what it had of those that are left out.
+    Trials of the other states than running were never read twice.
     """
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, backend: RDBStorage) -> None:
+        super().__init__(backend)
         self._newest: dict[int, int] = {}
         self._written: set[int] = set()
 
-    def _get_trials(
-        self,
-        study_id: int,
-        states: Container[TrialState] | None,
-        included_trial_ids: set[int],
-        trial_id_greater_than: int,
-    ) -> list[FrozenTrial]:
-        if states is not None:  # not the cache's question
-            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
-        newest = self._newest.get(study_id, -1)
-        changed = {trial_id for trial_id in self._written if trial_id <= newest}
-        found = super()._get_trials(study_id, None, changed, max(newest, -1))
-        self._written.difference_update(trial._trial_id for trial in found)
-        self._newest[study_id] = max([newest, *(trial._trial_id for trial in found)])
-        return found
+    def _read_trials_from_remote_storage(self, study_id: int) -> None:
+        with self._lock:
+            study = self._studies.setdefault(study_id, _StudyInfo())
+            newest = self._newest.get(study_id, -1)
+            found = self._backend._get_trials(study_id, None, self._written, newest)
+            self._add_trials_to_cache(study_id, found)
+            ended = {trial._trial_id for trial in found if trial.state.is_finished()}
+            study.unfinished_trial_ids = study.unfinished_trial_ids - ended
+            self._written.difference_update(trial._trial_id for trial in found)
+            self._newest[study_id] = max([newest, *(trial._trial_id for trial in found)])
 
 
 def _noting(name: str) -> Callable[..., Any]:
-    inherited = getattr(RDBStorage, name)
+    inherited = getattr(_CachedStorage, name)
 
-    def write(self: OnlyWriterStorage, trial_id: int, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
+    def write(self: OnlyWriterCache, trial_id: int, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401
         self._written.add(trial_id)
         return inherited(self, trial_id, *arguments, **named)
 
@@ -65,7 +60,7 @@ def _noting(name: str) -> Callable[..., Any]:
 
 
 for _name in _WRITES:
-    setattr(OnlyWriterStorage, _name, _noting(_name))
+    setattr(OnlyWriterCache, _name, _noting(_name))
 
 
 @contextmanager
@@ -74,5 +69,5 @@ def storages_opened_as(rereads: str) -> Iterator[None]:
     if rereads == "running":
         yield
         return
-    with patch("scalesearch.study.storage.RDBStorage", OnlyWriterStorage):
+    with patch("optuna.storages._CachedStorage", OnlyWriterCache):
         yield

@@ -90,10 +90,10 @@ def simulate(
         storage: URL of another database.
         stopwatch: Reads the driver's seconds.
     """
-    config = _config(plan, space, folder, storage)
+    config = config_of(plan, space, folder, storage)
     executor, meter = SimulatedExecutor(plan.workers, trainings, stopwatch), Meter(stopwatch)
     with config.folder.locked(), contextlib.redirect_stderr(io.StringIO()):
-        loop = _build(config, executor)
+        loop = build_loop(config, executor)
         with meter.attached():
             loop.run(plan.trials)
     (record,) = load_records(config.url, config.study)
@@ -101,7 +101,8 @@ def simulate(
     return Outcome(plan, executor.ledger, states, meter.seconds)
 
 
-def _config(plan: Plan, space: str, folder: Path, storage: str | None) -> SearchConfig:
+def config_of(plan: Plan, space: str, folder: Path, storage: str | None) -> SearchConfig:
+    """Return the configuration of a simulated study."""
     return SearchConfig(
         study=f"simulated-{folder.name}",  # a temporary folder's: no other study in the storage has it
         results=str(folder),
@@ -119,7 +120,8 @@ def _config(plan: Plan, space: str, folder: Path, storage: str | None) -> Search
     )
 
 
-def _build(config: SearchConfig, executor: SimulatedExecutor) -> SearchLoop[ArchSpec]:
+def build_loop(config: SearchConfig, executor: SimulatedExecutor) -> SearchLoop[ArchSpec]:
+    """Return a study's loop over simulated workers."""
     scoring = Scoring(
         score=config.score,
         num_classes=_NUM_CLASSES,

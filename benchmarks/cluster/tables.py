@@ -37,15 +37,22 @@ def _line(*cells: str) -> str:
 
 HEADS = tuple(f"{_line(*names)}\n{_line(*['---'] * len(names))}" for names in (_BUSY, _DRIVER))
 
+PAPER_HEAD = f"{_line(*_BUSY[:-1])}\n{_line(*['---'] * (len(_BUSY) - 1))}"
+
 
 def rows(outcome: Outcome, regret: Regret) -> tuple[str, str]:
     """Return a line for each of ``HEADS``."""
-    return _busy(outcome, regret), _driver(outcome)
+    return _line(*_busy(outcome), f"{regret.points[-1]:.2f}"), _driver(outcome)
 
 
-def _busy(outcome: Outcome, regret: Regret) -> str:
+def paper_row(outcome: Outcome) -> str:
+    """Return a line for ``PAPER_HEAD``."""
+    return _line(*_busy(outcome))
+
+
+def _busy(outcome: Outcome) -> tuple[str, ...]:
     ledger, load = outcome.ledger, outcome.load
-    return _line(
+    return (
         _name(outcome),
         str(len(ledger.submitted)),
         f"{ledger.training_seconds:.0f}",
@@ -56,7 +63,6 @@ def _busy(outcome: Outcome, regret: Regret) -> str:
         f"{ledger.steady_utilisation:.1%}",
         f"{ledger.utilisation:.1%}",
         f"{ledger.makespan / 3600:.2f}",
-        f"{regret.points[-1]:.2f}",
     )
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.cluster.paper import Lengths, simulate_on_paper
 from benchmarks.cluster.regret import regret_of
 from benchmarks.cluster.storages import storages_opened_as
 from benchmarks.cluster.study import Outcome, Plan, simulate
 from benchmarks.cluster.tables import HEADS, rows
 from scalesearch.arch import ArchSpec, network_cost
-from tests.search.loops import WIDE
+from tests.search.loops import WIDE, all_archs
 
 
 class FormulaTrainings:
@@ -107,3 +108,11 @@ def test_regret_falls_with_time_and_has_a_line_in_the_tables(tmp_path: Path) -> 
     assert regret.points[-1] == pytest.approx(0)
     for head, line in zip(HEADS, rows(outcome, regret), strict=True):
         assert head.splitlines()[0].count("|") == line.count("|")
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(10, 1.0), (100, 1.0), (200, 0.5), (1000, 0.1)])
+def test_a_driver_on_paper_keeps_as_many_workers_busy_as_the_law_says(workers: int, expected: float) -> None:
+    lengths = {arch: 100.0 for arch in all_archs(WIDE)[:20]}
+    outcome = simulate_on_paper(Plan(workers=workers, trials=5 * workers), Lengths(lengths), list(lengths), 1.0)
+    assert outcome.load == pytest.approx(workers / 100)
+    assert outcome.ledger.steady_utilisation == pytest.approx(expected, rel=0.02)
