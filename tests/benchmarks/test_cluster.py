@@ -112,7 +112,7 @@ def test_regret_falls_with_time_and_has_a_line_in_the_tables(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("workers", "expected"), [(10, 1.0), (100, 1.0), (200, 0.5), (1000, 0.1)])
 def test_a_driver_on_paper_keeps_as_many_workers_busy_as_the_law_says(workers: int, expected: float) -> None:
-    lengths = {arch: 100.0 for arch in all_archs(WIDE)[:20]}
+    lengths = dict.fromkeys(all_archs(WIDE)[:20], 100.0)
     outcome = simulate_on_paper(Plan(workers=workers, trials=5 * workers), Lengths(lengths), list(lengths), 1.0)
     assert outcome.load == pytest.approx(workers / 100)
     assert outcome.ledger.steady_utilisation == pytest.approx(expected, rel=0.02)
