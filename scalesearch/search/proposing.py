@@ -57,7 +57,8 @@ class SamplerProposer(Generic[C]):
 
     def propose(self, record: Record) -> Trial:
         """Return a new trial."""
-        self.prepare(record, len(record.trials))
+        # the predictor needs no number, and to count the trials reads every running one again (docs/scale.md)
+        self.prepare(record, 0 if self._name == "predictor" else len(record.trials))
         return record.study.ask()
 
     def prepare(self, record: Record, number: int) -> None:
