@@ -12,7 +12,7 @@ import pytest
 from scalesearch.study.driver import JobRules, drive
 from scalesearch.study.executors import Began, Event, Failed, Requeued, Scored
 from scalesearch.study.progress import ProgressDisplay
-from tests.study.executors.test_local import JOB
+from tests.study.executors.contract import JOB
 from tests.study.jobs import new_score
 
 

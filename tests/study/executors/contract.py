@@ -13,6 +13,7 @@ from scalesearch.measure.scores import Job
 from scalesearch.measure.training import TrainConfig
 from scalesearch.study.executors import Began, Event, Executor, Failed, Lost, Reached, Scored, Stepped
 
+REPO = Path(__file__).resolve().parents[3]
 JOB = Job(
     arch=ArchSpec.from_blocks(["ds_r1_k3_s2_c8"], stem_channels=8, head_channels=16, image_size=16, stem_stride=1),
     seed=7,

@@ -32,7 +32,7 @@ from scalesearch.study.executors import (
 )
 from scalesearch.study.store import load_records
 from tests.study import jobs
-from tests.study.executors.test_local import JOB, REPO, climb, has_ended, is_running
+from tests.study.executors.contract import JOB, REPO, climb, has_ended, is_running
 
 pytest.importorskip("submitit", reason="submitit is not installed")
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs /proc")

@@ -27,7 +27,7 @@ from scalesearch.study.executors import (
     WorkerSettings,
 )
 from tests.study import jobs
-from tests.study.executors.test_local import JOB, REPO, has_ended
+from tests.study.executors.contract import JOB, REPO, has_ended
 
 pytest.importorskip("submitit", reason="submitit is not installed")
 

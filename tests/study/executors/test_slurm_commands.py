@@ -21,7 +21,7 @@ from scalesearch.study.executors import (
     build_executor,
 )
 from tests.study import jobs
-from tests.study.executors.test_local import JOB
+from tests.study.executors.contract import JOB
 
 pytest.importorskip("submitit", reason="submitit is not installed")
 
