@@ -73,7 +73,7 @@ def main() -> None:
 def measure(plan: Plan, folder: Path, running: int, done: int, trials: int) -> tuple[float, Meter]:
     """Return the driver's seconds a trial in such a crowd, and their parts."""
     config = config_of(plan, SPACE, folder, None)
-    with config.folder.locked():
+    with config.held():
         loop = build_loop(config, SimulatedExecutor(running, NoTrainings(), time.process_time))
         loop._trials, loop._progress = plan.trials, Quiet()
         one(loop, settles=True)

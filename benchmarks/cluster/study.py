@@ -92,7 +92,7 @@ def simulate(
     """
     config = config_of(plan, space, folder, storage)
     executor, meter = SimulatedExecutor(plan.workers, trainings, stopwatch), Meter(stopwatch)
-    with config.folder.locked(), contextlib.redirect_stderr(io.StringIO()):
+    with config.held(), contextlib.redirect_stderr(io.StringIO()):
         loop = build_loop(config, executor)
         with meter.attached():
             loop.run(plan.trials)
