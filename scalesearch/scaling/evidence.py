@@ -89,6 +89,7 @@ def weigh(
     untold = [str(name) for name in indistinguishable(scores)]
     best = by_id[untold[0]]
     table["untold"] = table.arch_id.isin(untold)
+    num_seeds = dict(zip(table.arch_id, table.num_seeds, strict=True))
     features = cost_doublings(base, [candidate.factors for candidate in candidates], rounding, num_classes)
     surface = _fit(features, list(by_id), trials)
     chosen, by = best, "mean"
@@ -103,7 +104,9 @@ def weigh(
         table = table.merge(said, left_on="arch_id", right_index=True, how="left")
         if choose == "surface":
             near = one_step_apart([candidate.points for candidate in candidates], step)
-            chosen, by = candidates[surface.maximum(level, near)], "surface"
+            # what the race dropped has lost to others by its own trainings, whatever is one step away from it
+            dropped = [num_seeds[candidate.arch.arch_id] < max(num_seeds.values()) for candidate in candidates]
+            chosen, by = candidates[surface.maximum(level, near, dropped)], "surface"
     return Evidence(table.reset_index(drop=True), surface, chosen, by, best, seeds_to_tell(scores))
 
 

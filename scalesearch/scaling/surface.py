@@ -179,13 +179,14 @@ class ResponseSurface:
             errors.append(np.mean(self.accuracy[own] - shifts) - rest.predict(point[None])[0][0])
         return LeaveOneOut(float(np.sqrt(np.mean(np.square(errors)))), float(np.mean(np.abs(errors))))
 
-    def maximum(self, candidates: ArrayLike, near: ArrayLike | None = None) -> int:
+    def maximum(self, candidates: ArrayLike, near: ArrayLike | None = None, dropped: ArrayLike | None = None) -> int:
         """Return the index of the best of candidates (M, D): the one that is expected to be.
 
         Args:
             candidates: Features, of one cost (``at_equal_cost``) where more compute should not win.
             near: (M, M) which candidates would do in another's place. Given it, the best is, of those that cannot be
                 told from the maximum, the one that is most probably near it.
+            dropped: (M,) which are not taken while there is another in that region; asked only with ``near``.
         """
         values = self._draw_values(candidates)
         expected = values.mean(axis=0)
@@ -195,7 +196,9 @@ class ResponseSurface:
         # rounded, so that the order in which shares are added does not decide between equals
         hits = np.round(np.asarray(near, dtype=float) @ shares, 9)
         # rules a step apart may be networks far apart, where depths round up
-        hits[~self.confidence_region(candidates)] = -1
+        hits[~self.confidence_region(candidates)] = -3
+        if dropped is not None:
+            hits[np.asarray(dropped, dtype=bool)] -= 2
         return int(np.lexsort((expected, hits))[-1])
 
     def confidence_region(self, candidates: ArrayLike, level: float = 0.95) -> Bools:

@@ -92,6 +92,19 @@ def test_the_choice_is_never_one_that_the_surface_tells_from_its_maximum(number:
     assert 1 <= evidence.num_untold <= len(GRID)
 
 
+@given(st.integers(0, 10_000), st.floats(0, 0.1), st.sets(st.integers(0, len(GRID) - 1), max_size=len(GRID) - 1))
+@QUICK
+def test_what_lacks_seeds_is_not_chosen_while_the_surface_allows_another(
+    number: int, noise: float, dropped: set[int]
+) -> None:
+    trials = trainings(HILL, 3, noise, number)
+    is_dropped = trials.arch_id.isin([GRID[one].arch.arch_id for one in dropped]) & (trials.seed == 2)
+    evidence = evidence_of(trials[~is_dropped])
+    others = evidence.table[evidence.table.in_region & (evidence.table.num_seeds == 3)]
+    assert evidence.row(evidence.chosen).in_region
+    assert evidence.row(evidence.chosen).num_seeds == 3 or others.empty
+
+
 @given(st.integers(0, 10_000), st.lists(st.floats(-5, 5), min_size=3, max_size=3))
 @QUICK
 def test_what_a_seed_adds_to_all_changes_no_choice(number: int, constants: list[float]) -> None:
