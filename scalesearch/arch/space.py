@@ -237,7 +237,7 @@ class SearchSpace:
         try:
             for name, choices in self.network.items():
                 for choice in choices:
-                    ArchSpec(tuple(built), **{name: choice})  # type: ignore[arg-type]
+                    ArchSpec(tuple(built), **{name: choice}).check_size()  # type: ignore[arg-type]
         except ArchError as error:
             raise SpaceError(str(error)) from None
 
@@ -306,7 +306,9 @@ def _build_stage_once(names: tuple[str, ...], *chosen: Choice) -> StageSpec | No
     full: dict[str, Any] = {"stride": 1, "expand_ratio": 1.0, **values}
     if full["block"] == "ir" and full["expand_ratio"] == 1:
         full["block"] = "ds"
-    return StageSpec(**{**full, **FIXED_FIELDS.get(full["block"], {})})
+    stage = StageSpec(**{**full, **FIXED_FIELDS.get(full["block"], {})})
+    stage.check_size()
+    return stage
 
 
 def _settings(stage: StageChoices) -> Iterator[dict[str, Choice]]:

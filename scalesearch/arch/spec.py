@@ -40,7 +40,7 @@ _CODES = {"r": "num_blocks", "k": "kernel_size", "s": "stride", "e": "expand_rat
 _CODE = re.compile(r"(?P<key>se|[a-z]+)(?P<value>[0-9]{1,400}(?:\.[0-9]{1,400})?)")
 
 MOST = 1_000_000
-"""Of any number of a network: a size that no machine builds is a mistake, or somebody's trap."""
+"""Of any number of a network that is read: a size that no machine builds is a mistake, or somebody's trap."""
 _MOST_BLOCKS = 1_000
 
 
@@ -76,11 +76,10 @@ class StageSpec:
         _check(self.block in BLOCK_TYPES, "block", f"one of {', '.join(BLOCK_TYPES)}", self.block)
         _check(_is_count(self.kernel_size) and self.kernel_size % 2 == 1, "kernel_size", "odd", self.kernel_size)
         _check(_is_count(self.stride) and self.stride <= 2, "stride", "1 or 2", self.stride)
-        for name, most in (("kernel_size", MOST), ("out_channels", MOST), ("num_blocks", _MOST_BLOCKS)):
-            _check_count(name, getattr(self, name), most)
+        for name in ("kernel_size", "out_channels", "num_blocks"):
+            _check_count(name, getattr(self, name))
         expands = _is_number(self.expand_ratio) and 0 < self.expand_ratio < float("inf")
         _check(expands, "expand_ratio", "a number above 0", self.expand_ratio)
-        _check(self.expand_ratio <= MOST, "expand_ratio", f"at most {MOST:,}", self.expand_ratio)
         _check(_is_number(self.se_ratio) and 0 <= self.se_ratio <= 1, "se_ratio", "in [0, 1]", self.se_ratio)
         _check(isinstance(self.skip, bool), "skip", "true or false", self.skip)
         # 6 and 6.0 are the same network and must have the same arch_id
@@ -116,9 +115,21 @@ class StageSpec:
         if missing:
             raise ArchError(f"block string {shown(text)}: it must also say {', '.join(missing)}")
         try:
-            return cls(**values)
+            stage = cls(**values)
+            stage.check_size()
         except ArchError as error:
             raise ArchError(f"block string {shown(text)}: {error}") from None
+        return stage
+
+    def check_size(self) -> None:
+        """Refuse numbers that no machine builds, in what was read from elsewhere.
+
+        Raises:
+            ArchError: There is one.
+        """
+        for name in ("kernel_size", "out_channels", "expand_ratio"):
+            _check(getattr(self, name) <= MOST, name, f"at most {MOST:,}", getattr(self, name))
+        _check(self.num_blocks <= _MOST_BLOCKS, "num_blocks", f"at most {_MOST_BLOCKS:,}", self.num_blocks)
 
     def to_block(self) -> str:
         """Write the stage as one timm block string.
@@ -170,7 +181,7 @@ class ArchSpec:
     def __post_init__(self) -> None:
         _check(bool(self.stages), "stages", "at least one stage", "none")
         for name in ("stem_channels", "head_channels", "image_size"):
-            _check_count(name, getattr(self, name), MOST)
+            _check_count(name, getattr(self, name))
         _check(_is_count(self.stem_stride) and self.stem_stride <= 2, "stem_stride", "1 or 2", self.stem_stride)
         _check(self.activation in ACTIVATIONS, "activation", f"one of {', '.join(ACTIVATIONS)}", self.activation)
 
@@ -198,7 +209,18 @@ class ArchSpec:
         blocks = values.get("blocks")
         if not isinstance(blocks, (list, tuple)) or not all(isinstance(block, str) for block in blocks):
             raise ArchError(f"blocks must be a list of block strings, got {shown(blocks)}")
-        return cls(tuple(map(StageSpec.from_block, blocks)), **{key: values[key] for key in known & set(values)})
+        arch = cls(tuple(map(StageSpec.from_block, blocks)), **{key: values[key] for key in known & set(values)})
+        arch.check_size()
+        return arch
+
+    def check_size(self) -> None:
+        """Refuse numbers that no machine builds, in what was read from elsewhere; each stage checks its own.
+
+        Raises:
+            ArchError: There is one.
+        """
+        for name in ("stem_channels", "head_channels", "image_size"):
+            _check(getattr(self, name) <= MOST, name, f"at most {MOST:,}", getattr(self, name))
 
     @classmethod
     def load(cls, path: Path | str) -> ArchSpec:
@@ -252,9 +274,8 @@ def _check(holds: bool, name: str, allowed: str, got: object) -> None:
         raise ArchError(f"{name} must be {allowed}, got {shown(got)}")
 
 
-def _check_count(name: str, value: int, most: int) -> None:
+def _check_count(name: str, value: int) -> None:
     _check(_is_count(value), name, "a whole number of at least 1", value)
-    _check(value <= most, name, f"at most {most:,}", value)
 
 
 def _is_count(value: object) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from scalesearch.arch import ArchSpec, network_cost
+from scalesearch.errors import ConfigError
+from scalesearch.measure.optimisation import OPTIMIZERS
 from scalesearch.measure.probe import check_counts
 
 _OPTIMIZER_COPIES = {"sgd": 1, "rmsprop": 2, "adamw": 2}  # running means that each keeps of every parameter
@@ -37,9 +39,11 @@ def memory_floor_mib(
         amp: Whether activations have two bytes, not four.
 
     Raises:
-        ConfigError: ``batch_size`` is below 1.
+        ConfigError: ``batch_size`` is below 1, or there is no such optimiser.
     """
     check_counts(batch_size=batch_size)
+    if optimizer not in OPTIMIZERS:
+        raise ConfigError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {optimizer!r}")
     cost = network_cost(arch, num_classes=num_classes)
     copies = 2 + _OPTIMIZER_COPIES[optimizer] + averaged
     kept = 2 if arch.activation == "relu" else 3

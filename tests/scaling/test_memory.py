@@ -101,7 +101,7 @@ def test_a_control_group_limits_the_memory_there_is(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_unknown_optimizer_and_an_empty_batch_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^optimizer must be one of sgd, rmsprop, adamw, got 'adam'$"):
+    with pytest.raises(ConfigError, match=r"^optimizer must be one of adamw, rmsprop, sgd, got 'adam'$"):
         memory_floor_mib(TINY, 1, optimizer="adam")
     with pytest.raises(ConfigError, match=r"^batch_size must be at least 1, got 0$"):
         memory_floor_mib(TINY, 0)
