@@ -18,9 +18,10 @@ from rich.table import Table
 
 from scalesearch import commands, detector_commands
 from scalesearch.atomic import tells_of_no_room
-from scalesearch.config import PARTS, SCHEMAS, describe_keys, load_config, load_run_config
+from scalesearch.config import PARTS, describe_keys, load_config, load_run_config
 from scalesearch.console import wide_console
 from scalesearch.errors import ScalesearchError, printable
+from scalesearch.schemas import SCHEMAS
 
 Command = Callable[[Any], None]
 

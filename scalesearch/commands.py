@@ -10,7 +10,7 @@ import pandas as pd
 from scalesearch.arch import ArchSpec
 from scalesearch.arch.reading import read_arch
 from scalesearch.arch.scaling import DepthRounding
-from scalesearch.config import DoctorConfig, ProfileConfig, ReportConfig, RunConfig
+from scalesearch.config import RunConfig
 from scalesearch.console import new_table, print_frame, say, say_written, wide_console
 from scalesearch.measure.latency_table import LatencyTableConfig, run_latency_table
 from scalesearch.measure.profiling import ProfileInfo, profile_network
@@ -31,6 +31,7 @@ from scalesearch.scaling import (
     run_scaling_grid,
 )
 from scalesearch.scaling.grid import ScalingPlan, ScalingResult
+from scalesearch.schemas import DoctorConfig, ProfileConfig, ReportConfig
 from scalesearch.search import SearchConfig, run_search
 from scalesearch.search.fidelity import REFERENCE, FidelityConfig, run_fidelity
 from scalesearch.study.doctor import examine

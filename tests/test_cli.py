@@ -19,12 +19,13 @@ from safetensors.torch import load_model
 
 from scalesearch.arch import ArchSpec
 from scalesearch.cli import VERBS, main
-from scalesearch.config import PARTS, SCHEMAS, describe_keys
+from scalesearch.config import PARTS, describe_keys
 from scalesearch.data import DataConfig, load_data
 from scalesearch.detection.arch.reading import load_detector
 from scalesearch.detection.nn.trained import load_trained
 from scalesearch.measure.training import evaluate
 from scalesearch.nn import build_network
+from scalesearch.schemas import SCHEMAS
 from scalesearch.study.store import load_records
 
 SPACE = """

@@ -22,6 +22,7 @@ FLOORS: list[tuple[int, set[str]]] = [
     (4, {"search", "scaling"}),
     (4, {"detection"}),
     (5, {"report"}),
+    (6, {"schemas"}),
     (6, {"config"}),
     (6, {"console"}),
     (6, {"commands", "detector_commands"}),

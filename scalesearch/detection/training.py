@@ -6,7 +6,7 @@ weights bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -108,20 +108,8 @@ def fit_detector(
         logits, offsets = (flatten_outputs(each, spec.num_anchors).float() for each in outputs)
         return detection_loss(logits, offsets, anchors, matches, box_loss=config.box_loss).total
 
-    def begin_pass(first: int) -> Iterator[BoxBatch]:
-        return box_batches(
-            data.train,
-            data.normalisation,
-            batch_size=min(config.batch_size, len(data.train)),
-            image_size=spec.image_size,
-            augmentation=config.augmentation,
-            shuffle=True,
-            drop_last=True,
-            first=first,
-        )
-
     return take_steps(
-        EndlessBatches(begin_pass),
+        _endless(data, config, spec.image_size),
         loss_of,
         optimisation,
         num_steps,
@@ -130,6 +118,21 @@ def fit_detector(
         rungs=rungs,
         keep_on=keep_on,
         snapshots=snapshots,
+    )
+
+
+def _endless(data: BoxData, config: DetectorTrainConfig, image_size: int) -> EndlessBatches[BoxBatch]:
+    return EndlessBatches(
+        lambda first: box_batches(
+            data.train,
+            data.normalisation,
+            batch_size=min(config.batch_size, len(data.train)),
+            image_size=image_size,
+            augmentation=config.augmentation,
+            shuffle=True,
+            drop_last=True,
+            first=first,
+        )
     )
 
 

@@ -118,18 +118,8 @@ def fit(
         with optimisation.autocast():
             return F.cross_entropy(network(images), batch[1].to(device), label_smoothing=config.label_smoothing)
 
-    def begin_pass(first: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return train.batches(
-            batch_size=min(config.batch_size, len(train)),
-            image_size=image_size,
-            augmentation=config.augmentation,
-            shuffle=True,
-            drop_last=True,
-            first=first,
-        )
-
     return take_steps(
-        EndlessBatches(begin_pass),
+        _endless(train, config, image_size),
         loss_of,
         optimisation,
         num_steps,
@@ -138,6 +128,19 @@ def fit(
         rungs=rungs,
         keep_on=keep_on,
         snapshots=snapshots,
+    )
+
+
+def _endless(train: Split, config: TrainConfig, image_size: int) -> EndlessBatches[tuple[Tensor, Tensor]]:
+    return EndlessBatches(
+        lambda first: train.batches(
+            batch_size=min(config.batch_size, len(train)),
+            image_size=image_size,
+            augmentation=config.augmentation,
+            shuffle=True,
+            drop_last=True,
+            first=first,
+        )
     )
 
 
