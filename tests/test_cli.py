@@ -281,7 +281,7 @@ def test_a_killed_search_and_an_interrupted_one_go_on_without_repeating_a_trial(
         interrupted.send_signal(signal.SIGCONT)
         interrupted.send_signal(signal.SIGINT)
         _, errors = interrupted.communicate()
-    assert refusal == "study mine is being run by another process; wait for it, or stop it"
+    assert refusal.startswith("study mine is being run by another process, and SQLite takes one writer; wait for it")
     assert interrupted.returncode == 130
     assert errors.endswith("scalesearch: stopped; the same command goes on from here\n")
     assert "Traceback" not in errors
