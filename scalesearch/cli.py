@@ -16,8 +16,8 @@ import optuna
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from scalesearch import commands, detector_commands
 from scalesearch.atomic import tells_of_no_room
+from scalesearch.commands import detectors, looking, networks
 from scalesearch.config import PARTS, describe_keys, load_config, load_run_config
 from scalesearch.console import wide_console
 from scalesearch.errors import ScalesearchError, printable
@@ -26,19 +26,19 @@ from scalesearch.schemas import SCHEMAS
 Command = Callable[[Any], None]
 
 VERBS: dict[str, Command] = {
-    "run": commands.run,
-    "search": commands.search,
-    "scale": commands.scale,
-    "family": commands.family,
-    "report": commands.report,
-    "profile": commands.profile,
-    "latency-table": commands.latency_table,
-    "fidelity": commands.fidelity,
-    "scaling-curves": commands.scaling_curves,
-    "detect": detector_commands.detect,
-    "detect-scale": detector_commands.detect_scale,
-    "predict": detector_commands.predict,
-    "doctor": commands.doctor,
+    "run": networks.run,
+    "search": networks.search,
+    "scale": networks.scale,
+    "family": networks.family,
+    "report": looking.report,
+    "profile": looking.profile,
+    "latency-table": looking.latency_table,
+    "fidelity": networks.fidelity,
+    "scaling-curves": networks.scaling_curves,
+    "detect": detectors.detect,
+    "detect-scale": detectors.detect_scale,
+    "predict": detectors.predict,
+    "doctor": looking.doctor,
 }
 
 _EXAMPLES = {

@@ -25,7 +25,7 @@ FLOORS: list[tuple[int, set[str]]] = [
     (6, {"schemas"}),
     (6, {"config"}),
     (6, {"console"}),
-    (6, {"commands", "detector_commands"}),
+    (6, {"commands"}),
     (6, {"cli", "__init__"}),
 ]
 HEIGHT = {part: height for height, (_, parts) in enumerate(FLOORS) for part in parts}

@@ -1,4 +1,4 @@
-"""What each verb of detectors does: call one function, draw what came out, say where it was written."""
+"""Verbs that train, search and use detectors, and draw what came out."""
 
 from __future__ import annotations
 
