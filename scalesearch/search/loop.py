@@ -131,7 +131,7 @@ class SearchLoop(Generic[C]):
                     self._settings.rules,
                 )
         finally:
-            write_trials(self._settings.folder, self._settings.url)
+            write_trials(self._settings.folder, self._settings.url, self._record)
 
     def conclude(self) -> Chosen[C]:
         """Choose the best candidate, and put its weights in their place.
