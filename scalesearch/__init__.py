@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from scalesearch.arch.spec import ArchSpec as ArchSpec
     from scalesearch.arch.spec import StageSpec as StageSpec
     from scalesearch.data import DataConfig as DataConfig
+    from scalesearch.export.loading import load as load
     from scalesearch.measure.training import TrainConfig as TrainConfig
     from scalesearch.nn import build_network as build_network
     from scalesearch.scaling import FamilyConfig as FamilyConfig
@@ -39,6 +40,7 @@ _HOMES = {
     "StageSpec": "arch",
     "TrainConfig": "measure.training",
     "build_network": "nn",
+    "load": "export.loading",
     "network_cost": "arch",
     "published_arch": "arch",
     "run_family": "scaling",

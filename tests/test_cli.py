@@ -62,7 +62,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     [
         (
             "serch",
-            "the verbs are run, search, .*, detect, detect-scale, predict, doctor; got 'serch' .*",
+            "the verbs are run, search, .*, detect, detect-scale, predict, export, doctor; got 'serch' .*",
         ),
         ("search trials", "an argument is key=value, got 'trials'"),
         ("search --verbose", "an argument is key=value, got '--verbose'"),

@@ -1,0 +1,106 @@
+"""How each form is loaded and run: a few lines of Python that stand in the card, and that a test runs."""
+
+from __future__ import annotations
+
+from scalesearch.export.models import ClassifierModel, Model
+
+PICTURE = "picture.jpg"
+"""The file that a snippet reads."""
+
+_LONGEST = 400  # characters of class names that stand in a snippet; the file has them all
+
+_FIT = """\
+import numpy as np
+from PIL import Image, ImageOps
+
+picture = Image.open("{picture}").convert("RGB")
+square = ImageOps.fit(picture, ({size}, {size}), Image.Resampling.BILINEAR)  # the middle of it
+images = np.asarray(square, dtype=np.float32).transpose(2, 0, 1)[None] / 255
+"""
+
+_LETTERBOX = """\
+import numpy as np
+from PIL import Image
+
+picture = Image.open("{picture}").convert("RGB")
+scale = {size} / max(picture.size)
+square = Image.new("RGB", ({size}, {size}), {fill})
+square.paste(picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.BILINEAR))
+images = np.asarray(square, dtype=np.float32).transpose(2, 0, 1)[None] / 255
+"""
+
+_RUN = {
+    "safetensors": """\
+import scalesearch
+import torch
+
+model = scalesearch.load({file})
+with torch.no_grad():
+    {outputs} = model(torch.from_numpy(images))
+""",
+    "onnx": """\
+import onnxruntime
+
+session = onnxruntime.InferenceSession({file}, providers=["CPUExecutionProvider"])
+{listed} = session.run(None, {{"images": images}})
+""",
+    "program": """\
+import torch
+
+model = torch.export.load({file}).module()
+with torch.no_grad():
+    {outputs} = model(torch.from_numpy(images))
+""",
+    "timm": """\
+import runpy
+import torch
+
+built = runpy.run_path({file})
+network = built["build"]()
+mean, std = (torch.tensor(built[name] or default).view(3, 1, 1) for name, default in (("MEAN", [0.0]), ("STD", [1.0])))
+with torch.no_grad():
+    logits = network((torch.from_numpy(images) - mean) / std)
+""",
+}
+
+
+def write_snippet(model: Model, form: str, file: str, *, nms: bool = False) -> str:
+    """Return Python that reads a picture, runs the model on it and prints what it shows.
+
+    Args:
+        model: What was written.
+        form: Of the export.
+        file: Name of the file that is loaded; of timm's form, of the Python file.
+        nms: Whether it gives a detector's best boxes alone.
+    """
+    if isinstance(model, ClassifierModel):
+        head, outputs, tail = _FIT, "logits", _class_line(model)
+    else:
+        head, outputs = _LETTERBOX, "boxes_xyxy, scores, labels" if nms else "boxes_xyxy, scores"
+        tail = _BOXES if nms else _ANCHORS
+    values = {"size": model.image_size, "picture": PICTURE, "fill": _fill(model)}
+    # a name of anybody's making: as a Python text of ASCII it ends neither the text nor the block of code
+    run = _RUN[form].format(file=ascii(file), outputs=outputs, listed=f"[{outputs}]")
+    return f"{head.format(**values)}\n{run}{tail}"
+
+
+_BOXES = """\
+print(boxes_xyxy / scale, scores, labels)  # corners in pixels of the picture
+"""
+
+_ANCHORS = """\
+best = int(scores[0].argmax()) // scores.shape[2]  # of all anchors; nms=true leaves the best boxes alone
+print(boxes_xyxy[0, best] / scale, scores[0, best])  # corners in pixels of the picture
+"""
+
+
+def _class_line(model: ClassifierModel) -> str:
+    names = ascii(list(model.class_names))
+    if not model.class_names or len(names) > _LONGEST:
+        return "print(logits[0].argmax())\n"
+    return f"class_names = {names}\nprint(class_names[logits[0].argmax()])\n"
+
+
+def _fill(model: Model) -> tuple[int, ...]:
+    """Return the colour of what no picture covers: the training pictures' mean."""
+    return (0, 0, 0) if model.normalisation is None else tuple(round(255 * mean) for mean in model.normalisation.mean)
