@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -45,7 +46,12 @@ def largest_difference(graph: Graph, run: Run, what: str) -> float:
 def _difference(wanted: Tensor, got: Tensor) -> float:
     if wanted.numel() == 0:
         return 0.0
-    return float((wanted - got).abs().max() / wanted.abs().max().clamp(min=1.0))
+    return _or_inf((wanted - got).abs().max() / wanted.abs().max().clamp(min=1.0))
+
+
+def _or_inf(difference: Tensor) -> float:
+    """Return a difference as a number; NaN, which is larger than nothing, as inf."""
+    return float(difference.nan_to_num(nan=math.inf))
 
 
 def _difference_of_boxes(module: BestBoxes, images: Tensor, given: Sequence[Tensor], what: str) -> float:
@@ -63,7 +69,7 @@ def _difference_of_boxes(module: BestBoxes, images: Tensor, given: Sequence[Tens
     worst, near = 0.0, TOLERANCE
     for box, score, label in zip(boxes, scores, labels, strict=True):
         apart = (all_boxes - box).abs().amax(1) / scale
-        worst = max(worst, float(torch.maximum(apart, (all_scores[:, label] - score).abs()).min()))
+        worst = max(worst, _or_inf(torch.maximum(apart, (all_scores[:, label] - score).abs()).min()))
     overlaps = box_iou(boxes, boxes).triu(diagonal=1) * (labels[:, None] == labels)
     if (overlaps > config.nms_iou + near).any() or (scores.diff() > near).any() or (scores < config.least_score).any():
         raise ExportError(f"{what}: a detection is given that suppression, order or least_score leave out")

@@ -25,10 +25,12 @@ from scalesearch.nn.checkpoint import check_weights, read_kind
 from scalesearch.nn.layers import Padding
 from scalesearch.nn.weights import read_weights
 from scalesearch.study.folder import StudyFolder
+from scalesearch.study.store import load_records
 
 _PARTS = ("family", "search", DETECT, DETECT_SCALE)  # the first that has a network: a family trains its own longest
 _NAMES = {"base": "search", "detector": DETECT_SCALE}  # of the weights a search keeps
 _DEFAULT_CLASSES = 1000
+_COLUMNS = ("part", "number", "state", "arch_id", "seed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +102,31 @@ def arch_id_of(trained: TrainedNetwork | TrainedDetector) -> str:
 
 
 def read_trials(folder: StudyFolder) -> pd.DataFrame:
-    """Return the trainings of a study that came to their end, as ``trials.csv`` has them.
+    """Return the trainings of a study that came to their end: of its own database, or as ``trials.csv`` has them.
 
     Raises:
-        StudyError: There is no such study, or its table cannot be read.
+        StudyError: There is no such study, or neither can be read.
     """
     path = folder.table("trials")
-    if not path.exists():
-        raise StudyError(f"{path}: the study has no trials to choose from")
+    if folder.database.exists():
+        records = load_records(folder.storage_url(None), folder.name)
+        trials = pd.concat([record.frame() for record in records], ignore_index=True)
+    elif path.exists():
+        trials = _read_table(path)
+    else:
+        raise StudyError(f"{folder.root}: there is no such study, or it has no trials")
+    return trials[trials.state == "COMPLETE"]
+
+
+def _read_table(path: Path) -> pd.DataFrame:
     try:
         trials = pd.read_csv(path)
-        return trials[trials.state == "COMPLETE"]
-    except (ValueError, AttributeError) as error:
-        raise StudyError(f"{path}: a study's table of trials is wanted ({error})") from None
+    except (OSError, ValueError) as error:
+        raise StudyError(f"{path}: a study's table of trials is wanted, got another file ({error})") from None
+    missing = [name for name in _COLUMNS if name not in trials]
+    if missing:
+        raise StudyError(f"{path}: a study's table of trials is wanted, got one without the column {missing[0]}")
+    return trials
 
 
 def _choose_of_study(config: ExportConfig) -> Choice:

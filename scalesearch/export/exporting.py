@@ -65,7 +65,7 @@ def export_network(config: ExportConfig) -> ExportResult:
 
 
 def _write(config: ExportConfig, choice: Choice, model: Model) -> tuple[list[Path], float | None]:
-    """Write the form's files, that which is loaded last, and return how far its outputs are from the network's."""
+    """Write the form's files, and return them and how far its outputs are from the network's."""
     path, trained = config.file, choice.trained
     is_classifier = isinstance(trained, TrainedNetwork)
     if config.nms and is_classifier:

@@ -10,56 +10,46 @@ PICTURE = "picture.jpg"
 _LONGEST = 400  # characters of class names that stand in a snippet; the file has them all
 
 _FIT = """\
-import numpy as np
-from PIL import Image, ImageOps
-
-picture = Image.open("{picture}").convert("RGB")
+picture = Image.open({picture}).convert("RGB")
 square = ImageOps.fit(picture, ({size}, {size}), Image.Resampling.BILINEAR)  # the middle of it
 images = np.asarray(square, dtype=np.float32).transpose(2, 0, 1)[None] / 255
 """
 
 _LETTERBOX = """\
-import numpy as np
-from PIL import Image
-
-picture = Image.open("{picture}").convert("RGB")
+picture = Image.open({picture}).convert("RGB")
 scale = {size} / max(picture.size)
 square = Image.new("RGB", ({size}, {size}), {fill})
 square.paste(picture.resize([max(1, round(side * scale)) for side in picture.size], Image.Resampling.BILINEAR))
 images = np.asarray(square, dtype=np.float32).transpose(2, 0, 1)[None] / 255
 """
 
+_IMPORTS = {
+    "safetensors": ("import scalesearch", "import torch"),
+    "onnx": ("import onnxruntime",),
+    "program": ("import torch",),
+    "timm": ("import runpy", "import torch"),
+}
+
 _RUN = {
     "safetensors": """\
-import scalesearch
-import torch
-
 model = scalesearch.load({file})
 with torch.no_grad():
     {outputs} = model(torch.from_numpy(images))
 """,
     "onnx": """\
-import onnxruntime
-
 session = onnxruntime.InferenceSession({file}, providers=["CPUExecutionProvider"])
-{listed} = session.run(None, {{"images": images}})
+[{outputs}] = session.run(None, {{"images": images}})
 """,
     "program": """\
-import torch
-
 model = torch.export.load({file}).module()
 with torch.no_grad():
     {outputs} = model(torch.from_numpy(images))
 """,
     "timm": """\
-import runpy
-import torch
-
 built = runpy.run_path({file})
-network = built["build"]()
-mean, std = (torch.tensor(built[name] or default).view(3, 1, 1) for name, default in (("MEAN", [0.0]), ("STD", [1.0])))
+mean, std = (torch.tensor(built[name]).view(3, 1, 1) for name in ("MEAN", "STD"))
 with torch.no_grad():
-    logits = network((torch.from_numpy(images) - mean) / std)
+    logits = built["build"]()((torch.from_numpy(images) - mean) / std)
 """,
 }
 
@@ -74,14 +64,15 @@ def write_snippet(model: Model, form: str, file: str, *, nms: bool = False) -> s
         nms: Whether it gives a detector's best boxes alone.
     """
     if isinstance(model, ClassifierModel):
-        head, outputs, tail = _FIT, "logits", _class_line(model)
+        prepare, outputs, tail, pillow = _FIT, "logits", _class_line(model), "from PIL import Image, ImageOps"
     else:
-        head, outputs = _LETTERBOX, "boxes_xyxy, scores, labels" if nms else "boxes_xyxy, scores"
-        tail = _BOXES if nms else _ANCHORS
-    values = {"size": model.image_size, "picture": PICTURE, "fill": _fill(model)}
+        outputs = "boxes_xyxy, scores, labels" if nms else "boxes_xyxy, scores"
+        prepare, tail, pillow = _LETTERBOX, _BOXES if nms else _ANCHORS, "from PIL import Image"
+    imports = sorted([*_IMPORTS[form], "import numpy as np", pillow], key=lambda line: line.split()[1].lower())
     # a name of anybody's making: as a Python text of ASCII it ends neither the text nor the block of code
-    run = _RUN[form].format(file=ascii(file), outputs=outputs, listed=f"[{outputs}]")
-    return f"{head.format(**values)}\n{run}{tail}"
+    run = _RUN[form].format(file=ascii(file), outputs=outputs)
+    prepared = prepare.format(size=model.image_size, picture=ascii(PICTURE), fill=_fill(model))
+    return "\n".join([*imports, "", f"{prepared}{run}{tail}"])
 
 
 _BOXES = """\

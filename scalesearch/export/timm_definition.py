@@ -30,7 +30,7 @@ from timm.models.efficientnet import EfficientNet, decode_arch_def
 from torch import nn
 
 IMAGE_SIZE = {image_size}
-MEAN, STD = {mean}, {std}
+MEAN, STD = {mean}, {std}{unknown}
 CLASS_NAMES = {class_names}
 ARCH_DEF = [
 {stages}
@@ -69,8 +69,9 @@ def write_timm_file(trained: TrainedNetwork, module: str, weights: str) -> str:
         module=module if module.isidentifier() else "the file",
         num_classes=trained.num_classes,
         image_size=arch.image_size,
-        mean=None if normalisation is None else normalisation.mean,
-        std=None if normalisation is None else normalisation.std,
+        mean=normalisation.mean if normalisation else (0.0, 0.0, 0.0),
+        std=normalisation.std if normalisation else (1.0, 1.0, 1.0),
+        unknown="" if normalisation else "  # how the training images were normalised is not known",
         class_names=f"[{', '.join(map(_text, trained.class_names))}]",
         stages=textwrap.indent("\n".join(stages), " " * 4),
         keywords=textwrap.indent("\n".join(_keywords(trained)), " " * 4),
