@@ -70,6 +70,8 @@ def _difference_of_boxes(module: BestBoxes, images: Tensor, given: Sequence[Tens
     for box, score, label in zip(boxes, scores, labels, strict=True):
         apart = (all_boxes - box).abs().amax(1) / scale
         worst = max(worst, _or_inf(torch.maximum(apart, (all_scores[:, label] - score).abs()).min()))
+    if worst > TOLERANCE:
+        return worst
     overlaps = box_iou(boxes, boxes).triu(diagonal=1) * (labels[:, None] == labels)
     if (overlaps > config.nms_iou + near).any() or (scores.diff() > near).any() or (scores < config.least_score).any():
         raise ExportError(f"{what}: a detection is given that suppression, order or least_score leave out")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from scalesearch.detection.boxes.decoding import DecodingConfig
@@ -16,10 +16,6 @@ SUFFIXES = {"safetensors": ".safetensors", "onnx": ".onnx", "program": ".pt2", "
 
 
 _NOT_GIVEN = (None, None, "symmetric", 1e-5)
-
-
-def _shown_detections() -> DecodingConfig:
-    return DecodingConfig(least_score=0.3)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -42,7 +38,9 @@ class ExportConfig:
         to: The form: ``safetensors`` (for scalesearch.load), ``onnx``, ``program`` (of torch.export) or ``timm``.
         out: The file to write; its card is the ``README.md`` beside it.
         nms: Of a detector as ``onnx`` or ``program``: whether it gives its best boxes alone, of one image a pass.
-        decoding: What counts as one of the best boxes.
+        least_score: With ``nms``: below, a detection is not given.
+        nms_iou: Overlap from which the worse of two detections of a class is dropped.
+        max_detections: Of an image.
     """
 
     study: str | None = None
@@ -59,11 +57,17 @@ class ExportConfig:
     to: str = "onnx"
     out: str = ""
     nms: bool = False
-    decoding: DecodingConfig = field(default_factory=_shown_detections)
+    least_score: float = 0.3
+    nms_iou: float = 0.5
+    max_detections: int = 100
 
     def __post_init__(self) -> None:
         check_choice("to", self.to, tuple(SUFFIXES))
         check_choice("padding", self.padding, PADDINGS)
+        for name in ("least_score", "nms_iou"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        check_at_least("max_detections", self.max_detections, 1)
         for name in ("num_classes", "image_size", "trial", "seed"):
             value = getattr(self, name)
             if value is not None:
@@ -90,6 +94,11 @@ class ExportConfig:
             raise ConfigError(f"out must be a file's name that ends in {suffix} with to={self.to}, got {self.out!r}")
         if self.nms and self.to not in ("onnx", "program"):
             raise ConfigError(f"nms must be false with to={self.to}: only onnx and program are graphs, got true")
+
+    @property
+    def decoding(self) -> DecodingConfig:
+        """What counts as one of the best boxes."""
+        return DecodingConfig(least_score=self.least_score, nms_iou=self.nms_iou, max_detections=self.max_detections)
 
     @property
     def folder(self) -> StudyFolder:
