@@ -21,7 +21,7 @@ from scalesearch.export.graph import build_graph
 from scalesearch.export.models import Model, build_model
 from scalesearch.export.onnx_graph import check_onnx_is_here, onnx_bytes
 from scalesearch.export.program import program_bytes
-from scalesearch.export.timm_definition import write_timm_file
+from scalesearch.export.timm_definition import is_timm_file, write_timm_file
 from scalesearch.measure.trained import TrainedNetwork, save_network
 
 _logger = logging.getLogger(__name__)
@@ -77,6 +77,10 @@ def _write(config: ExportConfig, choice: Choice, model: Model) -> tuple[list[Pat
         if not isinstance(trained, TrainedNetwork):
             raise ExportError("timm has no detectors: to=timm is for networks that classify")
         built = path.with_suffix(".py")
+        if built.exists() and not is_timm_file(built):
+            raise ExportError(
+                f"{built}: a Python file of another kind, which an export leaves alone; choose another out="
+            )
         text = write_timm_file(trained, built.stem, path.name)
         save_network(trained, path)
         write_atomically(built, text)

@@ -7,6 +7,8 @@ rounded. Networks with such a block are refused. Written for timm 1.0 (``timm.mo
 from __future__ import annotations
 
 import textwrap
+from contextlib import suppress
+from pathlib import Path
 
 from scalesearch.arch import ArchSpec
 from scalesearch.arch.cost import mid_channels, squeeze_channels
@@ -78,6 +80,13 @@ def write_timm_file(trained: TrainedNetwork, module: str, weights: str) -> str:
         weights=_text(weights),
         stem=_STEM if arch.stem_stride == 1 else "",
     )
+
+
+def is_timm_file(path: Path) -> bool:
+    """Say whether a file is one of ours, and so may be written anew."""
+    with suppress(OSError, ValueError):
+        return path.read_text(encoding="utf-8").startswith(_FILE.partition("{")[0])
+    return False
 
 
 def refuse_other_widths(arch: ArchSpec) -> None:

@@ -207,6 +207,22 @@ def test_a_readme_that_is_no_card_of_this_network_is_never_overwritten(tmp_path:
     assert {path.name for path in tmp_path.iterdir()} == {"README.md", "a.safetensors", "b.safetensors"}
 
 
+def test_a_python_file_of_somebodys_is_never_overwritten_by_timms(tmp_path: Path) -> None:
+    keys: dict[str, Any] = {
+        "arch": "ds_r1_k3_s1_c8",
+        "num_classes": 2,
+        "to": "timm",
+        "out": str(tmp_path / "a.safetensors"),
+    }
+    (tmp_path / "a.py").write_text("print(1)\n", encoding="utf-8")
+    with pytest.raises(ExportError, match=r"a\.py: a Python file of another kind, which an export leaves alone; .*"):
+        export(**keys, image_size=32)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.py"]
+    (tmp_path / "a.py").unlink()
+    export(**keys, image_size=32)
+    export(**keys, image_size=32)  # our own is written anew
+
+
 @pytest.mark.slow
 def test_a_searched_network_in_onnxruntime_has_the_accuracy_that_the_search_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
