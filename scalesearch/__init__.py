@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from scalesearch.arch.spec import ArchSpec as ArchSpec
     from scalesearch.arch.spec import StageSpec as StageSpec
     from scalesearch.data import DataConfig as DataConfig
+    from scalesearch.export.config import ExportConfig as ExportConfig
+    from scalesearch.export.exporting import export_network as export_network
+    from scalesearch.export.loading import load as load
     from scalesearch.measure.training import TrainConfig as TrainConfig
     from scalesearch.nn import build_network as build_network
     from scalesearch.scaling import FamilyConfig as FamilyConfig
@@ -31,6 +34,7 @@ _HOMES = {
     "ArchSpec": "arch",
     "Budget": "arch.budget",
     "DataConfig": "data",
+    "ExportConfig": "export.config",
     "FamilyConfig": "scaling",
     "ScaleConfig": "scaling",
     "ScalingFactors": "arch",
@@ -39,6 +43,8 @@ _HOMES = {
     "StageSpec": "arch",
     "TrainConfig": "measure.training",
     "build_network": "nn",
+    "export_network": "export.exporting",
+    "load": "export.loading",
     "network_cost": "arch",
     "published_arch": "arch",
     "run_family": "scaling",

@@ -17,7 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from scalesearch.atomic import tells_of_no_room
-from scalesearch.commands import detectors, looking, networks
+from scalesearch.commands import detectors, exporting, looking, networks
 from scalesearch.config import PARTS, describe_keys, load_config, load_run_config
 from scalesearch.console import wide_console
 from scalesearch.errors import ScalesearchError, printable
@@ -38,6 +38,7 @@ VERBS: dict[str, Command] = {
     "detect": detectors.detect,
     "detect-scale": detectors.detect_scale,
     "predict": detectors.predict,
+    "export": exporting.export,
     "doctor": looking.doctor,
 }
 
@@ -53,6 +54,7 @@ _EXAMPLES = {
     "scaling-curves": "scalesearch scaling-curves study=mine factors=1.2,1.1,1.15 phi=0..3 seeds=3",
     "detect": "scalesearch detect study=mine data=coco data.root=DIR neck=fpn,bifpn fusion=sum,fast seeds=3",
     "detect-scale": "scalesearch detect-scale study=mine data=coco data.root=DIR budget.macs=2e8 trials=24",
+    "export": "scalesearch export study=mine to=onnx out=exported/mine.onnx",
     "doctor": "scalesearch doctor study=mine mend=true",
     "predict": "scalesearch predict weights=results/mine/checkpoints/detector.safetensors images=DIR",
 }

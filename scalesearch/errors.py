@@ -38,6 +38,10 @@ class StudyError(ScalesearchError):
     """A study that cannot be opened, or that was begun with something else."""
 
 
+class ExportError(ScalesearchError):
+    """A network that cannot be written in a form, or that gives other outputs in it."""
+
+
 class SnapshotError(ScalesearchError):
     """A training's state on disk that cannot be read: the training begins anew."""
 

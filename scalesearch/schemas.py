@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from scalesearch.detection.predicting import PredictConfig
 from scalesearch.detection.studies import DetectConfig, DetectScaleConfig
+from scalesearch.export.config import ExportConfig
 from scalesearch.measure.latency_table import LatencyTableConfig
 from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
@@ -96,5 +97,6 @@ SCHEMAS: dict[str, type] = {
     "detect": DetectConfig,
     "detect-scale": DetectScaleConfig,
     "predict": PredictConfig,
+    "export": ExportConfig,
     "doctor": DoctorConfig,
 }

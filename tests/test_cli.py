@@ -62,7 +62,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     [
         (
             "serch",
-            "the verbs are run, search, .*, detect, detect-scale, predict, doctor; got 'serch' .*",
+            "the verbs are run, search, .*, detect, detect-scale, predict, export, doctor; got 'serch' .*",
         ),
         ("search trials", "an argument is key=value, got 'trials'"),
         ("search --verbose", "an argument is key=value, got '--verbose'"),
@@ -121,6 +121,9 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             "predict weights=w images=i",
             "w: weights must be a file that a detector's training wrote, got no file by that name",
         ),
+        ("export out=a.onnx", "a network is named by study=, arch= or weights=, got none of them"),
+        ("export study=a to=tflite", "to must be one of safetensors, onnx, program, timm, got 'tflite'"),
+        ("export study=a out=a.onnx", "results/a: there is no such study, or it has no trials"),
         ("run trials=3", r"scalesearch run has the keys .*; got 'trials' \(did you mean search\.trials\?\)"),
     ],
 )

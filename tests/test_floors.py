@@ -22,6 +22,7 @@ FLOORS: list[tuple[int, set[str]]] = [
     (4, {"search", "scaling"}),
     (4, {"detection"}),
     (5, {"report"}),
+    (5, {"export"}),
     (6, {"schemas"}),
     (6, {"config"}),
     (6, {"console"}),

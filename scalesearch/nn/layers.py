@@ -68,6 +68,11 @@ class Conv2dSame(nn.Conv2d):
         return total // 2, total - total // 2
 
 
+def padding_of(part: nn.Module) -> Padding:
+    """Return how a part pads, which shows where a convolution has a stride; elsewhere the two ways are one."""
+    return "same" if any(isinstance(each, Conv2dSame) for each in part.modules()) else "symmetric"
+
+
 @dataclass(frozen=True, slots=True)
 class LayerStyle:
     """What all layers of one network have in common.

@@ -23,8 +23,10 @@ from scalesearch.arch import SearchSpace, network_cost
 from scalesearch.data.formats.folder import open_folder
 from scalesearch.data.formats.npz import load_images, open_npz
 from scalesearch.data.formats.parquet import open_parquet, read_image_cells
+from scalesearch.measure.trained import save_network
 from tests.detection.detectors import BACKBONE, tiny_spec
 from tests.detection.predictors import save_eager
+from tests.export.exports import new_network
 
 BLOCKS = "ds_r1_k3_s1_e1_c16,ir_r2_k3_s2_e6_c24_se0.25_noskip,er_r1_k3_s2_e4_c40,cn_r1_k3_s1_c8_skip"
 COCO: Mapping[str, Any] = {
@@ -185,3 +187,17 @@ def safetensors() -> tuple[bytes, ...]:
 def trained() -> tuple[bytes, ...]:
     with tempfile.TemporaryDirectory() as folder:
         return (Path(save_eager(Path(folder))).read_bytes(),)
+
+
+@cache
+def trained_networks() -> tuple[bytes, ...]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.safetensors"
+        save_network(new_network(), path)
+        return (path.read_bytes(),)
+
+
+def model_cards() -> tuple[bytes, ...]:
+    files = {"net.onnx": {"form": "onnx", "nms": False}}
+    head = yaml.safe_dump({"license": "other", "scalesearch": {"arch_id": "a", "weights": "b", "files": files}})
+    return (f"---\n{head}---\n\n# net\n".encode(),)

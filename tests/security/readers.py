@@ -16,8 +16,10 @@ from scalesearch.detection.data.coco import CocoFiles, open_coco
 from scalesearch.detection.data.voc import open_voc
 from scalesearch.detection.nn.trained import load_trained
 from scalesearch.errors import ScalesearchError
+from scalesearch.export.card import begin_card
 from scalesearch.measure.latency_table.table import LatencyTable
 from scalesearch.measure.scores.table.formats import read_results
+from scalesearch.measure.trained import load_network
 from scalesearch.nn.weights import read_weights
 from scalesearch.study.folder import StudyFolder
 from tests.security import documents
@@ -115,6 +117,8 @@ READERS: dict[str, Reader] = {
     "weights .pt": Reader(documents.pickles, _from_file("net.pt", read_weights)),
     "weights .safetensors": Reader(documents.safetensors, _from_file("net.safetensors", read_weights)),
     "trained detector": Reader(documents.trained, _from_file("detector.safetensors", load_trained)),
+    "trained network": Reader(documents.trained_networks, _from_file("net.safetensors", load_network)),
+    "model card": Reader(documents.model_cards, _from_file("README.md", lambda path: begin_card(path, "a", "b"))),
 }
 
 

@@ -32,6 +32,7 @@ from scalesearch.measure.scores.supernet import checkpoint
 from scalesearch.measure.scores.supernet.checkpoint import load_supernet, read_record
 from scalesearch.measure.scores.table import formats
 from scalesearch.measure.scores.table.formats import read_results
+from scalesearch.measure.trained import load_network
 from scalesearch.nn.weights import read_weights
 from tests.detection.detectors import tiny_spec
 from tests.security.attacks import Attack, little_memory, pickled
@@ -42,6 +43,7 @@ READ_WEIGHTS: dict[str, Callable[[Path], object]] = {
     "backbone or network": read_weights,
     "detector to begin from": lambda path: load_pretrained(build_detector(tiny_spec()), path),
     "trained detector": load_trained,
+    "trained network": load_network,
     "record of a supernet": read_record,
     "supernet": load_supernet,
 }

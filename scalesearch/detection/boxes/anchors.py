@@ -42,7 +42,10 @@ def make_anchors(spec: DetectorSpec, grids: Sequence[tuple[int, int]] | None = N
 
 def flatten_outputs(outputs: Sequence[Tensor], num_anchors: int) -> Tensor:
     """Return outputs (N, num_anchors * K, h, w) of each level as (N, A, K), in the order of ``make_anchors``."""
-    flat = [one.permute(0, 2, 3, 1).reshape(len(one), one.shape[2] * one.shape[3] * num_anchors, -1) for one in outputs]
+    flat = []
+    for one in outputs:
+        count, _, rows, columns = one.shape  # not len(one): torch.export would fix the batch to the one it traces
+        flat.append(one.permute(0, 2, 3, 1).reshape(count, rows * columns * num_anchors, -1))
     return torch.cat(flat, dim=1)
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any, TypedDict
+from typing import TypedDict
 
-import torch
-from safetensors.torch import save_model
 from torch import nn
 
-from scalesearch.atomic import replacing
 from scalesearch.data import ImageData
+from scalesearch.data.transforms import Normalisation
 from scalesearch.measure.profiling import profile_latency
 from scalesearch.measure.scores.job import Job
+from scalesearch.measure.trained import TrainedNetwork, save_network
 from scalesearch.measure.training import EvalInfo, evaluate
+from scalesearch.nn import Network
 
 _LATENCY_REPEATS = 20
 
@@ -59,10 +59,8 @@ def read_latency(network: nn.Module, job: Job) -> Latency:
     return {"latency_ms": latency.p50_ms, "latency_p90_ms": latency.p90_ms}
 
 
-def save_weights(network: nn.Module, job: Job) -> None:
-    """Write the weights to the job's checkpoint, where it has one."""
-    if job.checkpoint is None:
-        return
-    portable: Any = network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    with replacing(job.checkpoint) as temporary:
-        save_model(portable, str(temporary))
+def save_weights(network: Network, data: ImageData, job: Job) -> None:
+    """Write the network to the job's checkpoint, where it has one, with all that is needed to use it."""
+    if job.checkpoint is not None:
+        trained = TrainedNetwork(network, job.arch, data.class_names, Normalisation(data.mean, data.std))
+        save_network(trained, job.checkpoint)
