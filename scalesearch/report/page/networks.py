@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import optuna
 from optuna.trial import FrozenTrial
 
 from scalesearch.report.info import FrontierInfo
@@ -105,7 +104,4 @@ def _reason(trial: FrozenTrial) -> str:
 
 def finished(trials: Sequence[FrozenTrial]) -> int:
     """Return how many trials have ended."""
-    return sum(trial.state in (optuna.trial.TrialState.COMPLETE, *_ENDED) for trial in trials)
-
-
-_ENDED = (optuna.trial.TrialState.PRUNED, optuna.trial.TrialState.FAIL)
+    return sum(trial.state.is_finished() for trial in trials)

@@ -43,22 +43,34 @@ class StudyReader:
 
     Args:
         folder: Of the study.
-        storage: URL of its storage, where it is not its own SQLite file.
-
-    Raises:
-        StudyError: There is no such study, or its storage cannot be opened.
+        records: Of its parts.
+        url: Of its storage, where parts that begin later are looked for; none are without it.
     """
 
-    def __init__(self, folder: StudyFolder, storage: str | None = None) -> None:
-        if storage is None and not folder.database.exists():  # SQLite would make an empty one
-            raise StudyError(f"{folder.root}: there is no such study")
+    def __init__(self, folder: StudyFolder, records: Sequence[Record], url: str | None = None) -> None:
         self.folder = folder
-        self._url = folder.storage_url(storage)
-        self._records: list[Record] = load_records(self._url, folder.name)
+        self._url = url
+        self._records = list(records)
         self._archs: dict[str, Arch | None] = {}
         self._kept: dict[str, tuple[Hashable, Any]] = {}
         self._grown: dict[str, tuple[int, Any]] = {}
         self._state: State = self.look()
+
+    @classmethod
+    def open(cls, folder: StudyFolder, storage: str | None = None) -> StudyReader:
+        """Open a study.
+
+        Args:
+            folder: Of the study.
+            storage: URL of its storage, where it is not its own SQLite file.
+
+        Raises:
+            StudyError: There is no such study, or its storage cannot be opened.
+        """
+        if storage is None and not folder.database.exists():  # SQLite would make an empty one
+            raise StudyError(f"{folder.root}: there is no such study")
+        url = folder.storage_url(storage)
+        return cls(folder, load_records(url, folder.name), url)
 
     def look(self) -> State:
         """Look at the record again, and return what changes whenever the page would.
@@ -109,14 +121,13 @@ class StudyReader:
         )
 
     def _look_for_parts(self) -> None:
-        fresh = load_records(self._url, self.folder.name) if self._has_more_parts() else []
-        known = {record.part for record in self._records}
-        self._records += [record for record in fresh if record.part not in known]
-
-    def _has_more_parts(self) -> bool:
-        storage = self._records[0].study._storage
-        names = {study.study_name for study in storage.get_all_studies()}
-        return sum(name.split("/")[0] == self.folder.name for name in names) > len(self._records)
+        if self._url is None:
+            return
+        names = {study.study_name for study in self._records[0].study._storage.get_all_studies()}
+        if sum(name.split("/")[0] == self.folder.name for name in names) > len(self._records):
+            known = {record.part for record in self._records}
+            fresh = load_records(self._url, self.folder.name)
+            self._records += [record for record in fresh if record.part not in known]
 
     def _trials(self) -> pd.DataFrame:
         return self._keep("trials", self._state, self._make_trials)
@@ -158,8 +169,10 @@ class StudyReader:
         return kept
 
 
-def _counts(trials: Sequence[FrozenTrial]) -> tuple[int, int]:
-    return len(trials), finished(trials)
+def _counts(trials: Sequence[FrozenTrial]) -> tuple[int, int, int]:
+    """Return how many trials there are, how many have ended, and what the others have read at rungs."""
+    readings = (len(trial.user_attrs.get("rung_values", ())) for trial in trials if not trial.state.is_finished())
+    return len(trials), finished(trials), sum(readings)
 
 
 def _is_told(path: Path) -> bool:

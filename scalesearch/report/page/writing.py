@@ -31,7 +31,7 @@ def open_studies(folder: StudyFolder, storage: str | None = None, compare: str |
     if compare == folder.name:
         raise StudyError(f"compare must be another study than {folder.name}, got the same")
     others = [] if compare is None else [StudyFolder.of(folder.root.parent, compare)]
-    return [StudyReader(each, storage) for each in (folder, *others)]
+    return [StudyReader.open(each, storage) for each in (folder, *others)]
 
 
 def make_payload(readers: Sequence[StudyReader]) -> Payload:

@@ -50,6 +50,9 @@ page.charts = (() => {
       for (const [name, symbol, some] of groups) {
         if (some.length) traces.push(candidateTrace(name, symbol, some, scale, name === "candidates"));
       }
+      traces.push({ x: [told.landmark.beta], y: [told.landmark.gamma], name: "EfficientNet's rule", mode: "markers", type: "scatter",
+        marker: { symbol: "x-thin", size: 12, line: { color: page.theme.colour("--ink"), width: 2.5 } },
+        hovertemplate: `EfficientNet's rule, unrounded: α ${short(told.landmark.alpha)}, β ${short(told.landmark.beta)}, γ ${short(told.landmark.gamma)}<extra></extra>` });
       return [traces, page.theme.layout({
         margin: { l: 56, r: 14, t: 40, b: 48 },
         xaxis: { title: { text: "width factor β, as realised" }, showgrid: false }, yaxis: { title: { text: "resolution factor γ, as realised" }, showgrid: false } })];
@@ -67,14 +70,58 @@ page.charts = (() => {
 
   const CIVIDIS = [[0, "#00224e"], [0.125, "#123570"], [0.25, "#3b496c"], [0.375, "#575d6d"], [0.5, "#707173"], [0.625, "#8a8678"], [0.75, "#a59c74"], [0.875, "#c3b369"], [1, "#fee838"]];
 
-  /** The surface is drawn as a mesh of dots dense enough to be a field; a cross marks where the maximum may lie. */
+  const SHADES = 32;
+
+  /** The surface: the lattice's cells filled, those of one shade as one trace; dots where the maximum may lie. */
   function fieldTraces(field, scale) {
-    const flat = (rows) => rows.flat(), xs = flat(field.betas), ys = flat(field.gammas), margins = flat(field.margins);
-    const shade = { x: xs, y: ys, mode: "markers", type: "scatter", name: "surface", showlegend: false, hovertemplate: flat(field.predicted).map((value) => `surface ${percent(value)}<extra></extra>`),
-      marker: { symbol: "square", size: 12, color: flat(field.predicted), ...scale, opacity: 0.55, line: { width: 0 } } };
-    const inside = margins.map((margin, at) => [margin, at]).filter(([margin]) => margin >= 0).map(([, at]) => at);
-    return inside.length ? [shade, { x: inside.map((at) => xs[at]), y: inside.map((at) => ys[at]), mode: "markers", type: "scatter", name: "may hold the maximum (95 %)", hoverinfo: "skip",
-      marker: { symbol: "circle", size: 3, color: "#fff", line: { width: 0.6, color: "#000" } } }] : [shade];
+    const { betas, gammas, predicted, margins } = field;
+    const shades = Array.from({ length: SHADES }, () => ({ x: [], y: [] }));
+    for (let row = 0; row + 1 < betas.length; row += 1) {
+      for (let at = 0; at + 1 < betas[row].length; at += 1) {
+        const corners = [[row, at], [row, at + 1], [row + 1, at + 1], [row + 1, at]];
+        const mean = corners.reduce((sum, [one, two]) => sum + predicted[one][two], 0) / 4;
+        const shade = shades[Math.round((SHADES - 1) * shareOf(mean, scale))];
+        shade.x.push(...corners.map(([one, two]) => betas[one][two]), null);
+        shade.y.push(...corners.map(([one, two]) => gammas[one][two]), null);
+      }
+    }
+    const traces = shades.map((shade, at) => ({ ...shade, mode: "lines", type: "scatter", fill: "toself", hoverinfo: "skip", showlegend: false,
+      fillcolor: cividis(at / (SHADES - 1)), line: { color: cividis(at / (SHADES - 1)), width: 0.8 } })).filter((trace) => trace.x.length);
+    const inside = { x: [], y: [] };
+    margins.forEach((some, row) => some.forEach((margin, at) => {
+      if (margin >= 0) { inside.x.push(betas[row][at]); inside.y.push(gammas[row][at]); }
+    }));
+    if (inside.x.length) {
+      traces.push({ ...inside, mode: "markers", type: "scatter", name: "may hold the maximum (95 %)", hoverinfo: "skip", marker: { symbol: "circle", size: 3, color: "#fff" } });
+    }
+    return traces;
+  }
+
+  function logAxis(traces) {
+    const ticks = logTicks(traces.flatMap((trace) => trace.x));
+    return { tickvals: ticks, ticktext: ticks.map(page.dom.count) };
+  }
+
+  const shareOf = (value, { cmin, cmax }) => Math.max(0, Math.min(1, (value - cmin) / (cmax - cmin || 1)));
+
+  /** Cividis between its nine colours. */
+  function cividis(share) {
+    const at = Math.min(CIVIDIS.length - 2, Math.floor(share * (CIVIDIS.length - 1))), part = share * (CIVIDIS.length - 1) - at;
+    const mix = [1, 3, 5].map((from) => [at, at + 1].map((one) => parseInt(CIVIDIS[one][1].slice(from, from + 2), 16)))
+      .map(([one, two]) => Math.round(one + part * (two - one)));
+    return `rgb(${mix.join(",")})`;
+  }
+
+  /** Round ticks of a logarithmic axis, as few as will do. */
+  function logTicks(values) {
+    const low = Math.min(...values), high = Math.max(...values);
+    for (const steps of [[1], [1, 2, 5], [1, 1.5, 2, 3, 4, 6, 8]]) {
+      const ticks = [];
+      for (let decade = Math.floor(Math.log10(low)); decade <= Math.ceil(Math.log10(high)); decade += 1) ticks.push(...steps.map((step) => step * 10 ** decade));
+      const inside = ticks.filter((tick) => tick >= 0.95 * low && tick <= 1.05 * high);
+      if (inside.length >= 4) return inside;
+    }
+    return [low, high];
   }
 
   /** Score against cost by what grows, with each strategy's power law. */
@@ -92,7 +139,7 @@ page.charts = (() => {
           error_y: { type: "data", array: curve.points.map((point) => point.standard_error ?? 0), color: colour, thickness: 1.2, width: 0 },
           hovertemplate: curve.points.map((point) => `<b>${plotText(point.label)}</b><br>${percent(point.score)}${point.standard_error === null ? "" : ` ± ${(100 * point.standard_error).toFixed(2)}`}, ${point.num_seeds} seeds<br>${page.dom.cost(told.cost_name, point.cost)}<extra></extra>`) });
       }
-      return [traces, page.theme.layout({ xaxis: { type: "log", title: { text: page.state.payload.cost_labels[told.cost_name] ?? told.cost_name }, exponentformat: "SI", nticks: 6 },
+      return [traces, page.theme.layout({ xaxis: { type: "log", title: { text: page.state.payload.cost_labels[told.cost_name] ?? told.cost_name }, ...logAxis(traces) },
         yaxis: { title: { text: "top-1 on search-val" }, tickformat: ".0%" } })];
     });
   }

@@ -1,7 +1,7 @@
 "use strict";
 /** The frontier: every network over the chosen cost; its fronts and hypervolumes come from the record as they are. */
 page.frontier = (() => {
-  const { el, svg, byId, plotText, cost, score, percent } = page.dom;
+  const { el, svg, byId, plotText, cost, score } = page.dom;
   const { choice } = page.state;
   const ROWS = ["INFEASIBLE", "FAILED", "RUNNING", "DUPLICATE", "PRUNED"]; // of the strip below, without a score
   const MARKS = { PRUNED: "triangle-down-open", INFEASIBLE: "x-thin-open", DUPLICATE: "circle-cross-open",
@@ -75,7 +75,7 @@ page.frontier = (() => {
 
   function selectedTrace() {
     const item = page.state.find(choice.selected);
-    if (!item || item.network.costs[choice.cost] === undefined || !page.state.isScored(item)) return [];
+    if (!item || !page.state.isShown(item) || item.network.costs[choice.cost] === undefined || !page.state.isScored(item)) return [];
     return [{ ...points([item], height), mode: "markers", hoverinfo: "skip", hovertemplate: undefined,
       marker: { symbol: "circle-open", size: 21, color: page.theme.colour("--ink"), line: { width: 2.2 } } }];
   }
@@ -111,18 +111,21 @@ page.frontier = (() => {
     const traces = [...stateTraces(items.filter((item) => item.network.state !== "COMPLETE")),
       ...groups.filter(([, some]) => some.length).flatMap(([name, some]) => seriesTraces(name, some, front)),
       ...selectedTrace()];
-    const strip = traces.some((trace) => trace.yaxis === "y2");
+    const rows = ROWS.map((name) => page.state.DOES[name]).filter((name) => traces.some((trace) => trace.yaxis === "y2" && trace.y[0] === name));
+    const strip = rows.length > 0, share = 0.05 * rows.length;
     const layout = page.theme.layout({
       showlegend: false, dragmode: "zoom", ...marks(),
       uirevision: `${choice.cost} ${choice.score} ${choice.scale}`,
       xaxis: { type: choice.scale, title: { text: page.state.payload.cost_labels[choice.cost] ?? choice.cost, standoff: 8 },
-        anchor: strip ? "y2" : "y", exponentformat: "SI", dtick: undefined, nticks: 8, minor: { showgrid: false } },
+        anchor: strip ? "y2" : "y", nticks: 8,
+        tickformat: ["latency_ms", "peak_memory_mib"].includes(choice.cost) ? "~g" : "~s" },
       yaxis: { title: { text: page.state.payload.score_labels[choice.score] ?? choice.score }, tickformat: ".0%",
-        domain: [strip ? 0.2 : 0, 1] },
+        domain: [strip ? share + 0.05 : 0, 1] },
     });
     if (strip) {
-      layout.yaxis2 = { type: "category", domain: [0, 0.13], showgrid: false, fixedrange: true, automargin: true,
-        categoryorder: "array", categoryarray: ROWS.map((name) => page.state.DOES[name]), tickfont: { size: 11 } };
+      layout.yaxis2 = { type: "category", domain: [0, share], showgrid: false, fixedrange: true, automargin: true,
+        categoryorder: "array", range: [-0.6, rows.length - 0.4],
+        categoryarray: rows, tickfont: { size: 11 } };
     }
     const plot = byId("frontier-plot");
     Plotly.react(plot, traces, layout, page.theme.config);
@@ -217,5 +220,5 @@ page.frontier = (() => {
     );
   }
 
-  return { draw, controls, percent };
+  return { draw, controls };
 })();

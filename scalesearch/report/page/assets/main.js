@@ -34,7 +34,7 @@ page.main = (() => {
   /** To begin with, the best network is chosen, so that the page shows what it can show. */
   function best() {
     const { score: name } = page.state.choice;
-    const scored = page.state.items.filter((item) => item.network.state === "COMPLETE" && item.network.scores[name]);
+    const scored = page.state.visible().filter((item) => item.network.state === "COMPLETE" && item.network.scores[name]);
     return scored.reduce((top, item) => (top && top.network.scores[name][0] >= item.network.scores[name][0] ? top : item), null);
   }
 

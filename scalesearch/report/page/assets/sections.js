@@ -3,6 +3,7 @@
 page.sections = (() => {
   const { el, byId, digits, percent, table } = page.dom;
   const { choice } = page.state;
+  const MOST_SHARES = 15, LEAST_SHARE = 0.001;
 
   function section(id, title, ...children) {
     const shown = children.flat().filter(Boolean);
@@ -33,13 +34,14 @@ page.sections = (() => {
 
   function importance(study) {
     if (!study.importance) return null;
-    const most = Math.max(...study.importance.shares.map(([, share]) => share), 1e-9);
-    const rows = study.importance.shares.map(([name, share]) => {
+    const shown = study.importance.shares.slice(0, MOST_SHARES).filter(([, share]) => share >= LEAST_SHARE);
+    const most = Math.max(...shown.map(([, share]) => share), LEAST_SHARE), hidden = study.importance.shares.length - shown.length;
+    const rows = shown.map(([name, share]) => {
       const bar = el("span", { class: "bar wide", "aria-hidden": "true" });
       bar.style.width = `${(100 * share / most).toFixed(1)}%`;
       return el("tr", {}, el("th", { scope: "row", class: "text" }, name), el("td", { class: "track" }, bar), el("td", { class: "number" }, share.toFixed(3)));
     });
-    return [rows.length ? el("table", { class: "bars" }, el("tbody", {}, rows)) : null, note(study.importance.sentence)];
+    return [rows.length ? el("table", { class: "bars" }, el("tbody", {}, rows)) : null, note(study.importance.sentence + (hidden ? ` ${hidden} smaller ones are left out.` : ""))];
   }
 
   function map(study) {
@@ -63,7 +65,7 @@ page.sections = (() => {
   }
 
   const detectors = (study) => [...study.detectors.map((told) => table(told)),
-    ...study.pictures.map((picture) => el("figure", {}, el("img", { src: picture.uri, alt: picture.title, loading: "lazy" }), el("figcaption", {}, picture.title)))];
+    ...study.pictures.map((picture) => el("figure", {}, el("img", { src: picture.uri, alt: picture.title }), el("figcaption", {}, picture.title)))];
 
   function runs(study) {
     return [table(study.parts), table(study.sessions), el("p", { class: "prose" }, `Seeds: ${study.seeds}.`),

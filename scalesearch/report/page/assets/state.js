@@ -62,7 +62,7 @@ page.state = (() => {
   }
 
   return {
-    choice, load, visible, current, fronts, listScores, listCosts, listSeries, listStates, seriesOf, isScored, title,
+    choice, load, visible, current, fronts, listScores, listCosts, listSeries, listStates, seriesOf, isScored, isShown, title,
     nameOf, DOES, get payload() { return payload; }, get items() { return items; }, find: (key) => byKey.get(key),
   };
 })();
