@@ -137,17 +137,20 @@ def _networks(complete: pd.DataFrame, cost: str, score: str) -> list[FrontierPoi
     groups: dict[tuple[object, object], list[int]] = {}
     for row, key in enumerate(zip(complete["arch_id"], complete["image_size"], strict=True)):
         groups.setdefault(key, []).append(row)
-    costs, scores = complete[cost].to_numpy(dtype=float), complete[score].to_numpy(dtype=float)
-    labels, part = complete["label"].tolist(), str(complete["part"].iloc[0])
-    points = []
+    costs, scores, labels = complete[cost].tolist(), complete[score].tolist(), complete["label"].tolist()
+    part, points = str(complete["part"].iloc[0]), []
     for (arch_id, _), rows in groups.items():
-        measured = scores[rows][~np.isnan(scores[rows])]
-        mean, error = mean_and_se(measured) if len(measured) else (math.nan, math.nan)
+        measured = [float(scores[row]) for row in rows if _is_known(scores[row])]
+        mean, error = mean_and_se(measured) if measured else (math.nan, math.nan)
         label = next((str(labels[row]) for row in rows if isinstance(labels[row], str) and labels[row]), "")
-        known = costs[rows][~np.isnan(costs[rows])]
-        mean_cost = float(known.mean()) if len(known) else math.nan  # latency is read anew with every seed
+        known = [float(costs[row]) for row in rows if _is_known(costs[row])]
+        mean_cost = mean_and_se(known)[0] if known else math.nan  # latency is read anew with every seed
         points.append(FrontierPoint(label, part, mean_cost, mean, error, len(measured), str(arch_id)))
     return points
+
+
+def _is_known(value: float | None) -> bool:
+    return value is not None and not math.isnan(value)
 
 
 def _measured(point: FrontierPoint) -> bool:

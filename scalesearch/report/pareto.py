@@ -88,5 +88,5 @@ def mean_and_se(values: ArrayLike) -> tuple[float, float]:
     if array.size == 0:
         raise ValueError("a mean needs at least one value, got none")
     if array.size == 1:
-        return float(array.mean()), math.nan
+        return float(array[0]), math.nan
     return float(array.mean()), float(array.std(ddof=1) / math.sqrt(array.size))

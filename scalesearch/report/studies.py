@@ -45,7 +45,10 @@ def write_report(folder: StudyFolder, storage: str | None = None, compare: str |
         StudyError: A study has no record, this one no trial that was trained, or the two are the same.
     """
     readers = open_studies(folder, storage, compare)
-    records, trials = load_records(folder.storage_url(storage), folder.name), write_trials(folder, folder.storage_url(storage))
+    records, trials = (
+        load_records(folder.storage_url(storage), folder.name),
+        write_trials(folder, folder.storage_url(storage)),
+    )
     # a proposal by a cheap score and the readings of fidelity are no results
     records = [record for record in records if record.part in (*SERIES_ORDER, CURVES, *DETECTOR_PARTS)]
     detectors = trials[trials.part.isin(DETECTOR_PARTS)]

@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = 30
 
-    def do_GET(self) -> None:  # noqa: N802 (the standard library's name)
+    def do_GET(self) -> None:
         if self.headers.get("Host", "") not in self._own_hosts():
             self._answer(HTTPStatus.FORBIDDEN, "text/plain", b"this page is for this machine alone\n")
             return
@@ -156,5 +156,5 @@ class _Handler(BaseHTTPRequestHandler):
     def _own_hosts(self) -> tuple[str, str]:
         return f"{HOST}:{self.server.server_port}", f"localhost:{self.server.server_port}"
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the standard library's name)
+    def log_message(self, format: str, *args: object) -> None:
         _logger.debug(format, *args)

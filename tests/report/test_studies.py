@@ -109,7 +109,7 @@ def test_a_baseline_is_a_series_under_its_samplers_name_and_not_in_the_csv(folde
     add_trials(open_record(folder, "search"), [0.5, 0.4])
     add_trials(open_record(other, "search"), [0.3, 0.2, 0.1])
     other.config.write_text(yaml.safe_dump({"search": {"sampler": "random"}}), encoding="utf-8")
-    report = write_report(folder, baseline="other")
+    report = write_report(folder, compare="other")
     assert [line.split(",")[0] for line in report.lines] == ["search: 2 networks", "random: 3 networks"]
     assert len(pd.read_csv(folder.table("trials"))) == 2
 
@@ -126,7 +126,7 @@ def test_a_study_that_was_never_begun_is_one_sentence(folder: StudyFolder, tmp_p
         write_report(folder)
     add_trials(open_record(folder, "search"), [0.5])
     with pytest.raises(StudyError, match=r"nope: there is no such study$"):
-        write_report(folder, baseline="nope")
+        write_report(folder, compare="nope")
 
 
 def test_a_study_without_a_trained_network_is_one_sentence(folder: StudyFolder) -> None:
@@ -142,7 +142,7 @@ def test_a_baseline_without_a_search_is_one_sentence(folder: StudyFolder, tmp_pa
     add_trials(open_record(folder, "search"), [0.5])
     add_trials(open_record(StudyFolder.of(tmp_path, "other"), "scale"), [0.5])
     with pytest.raises(StudyError, match=r"^baseline other has no search$"):
-        write_report(folder, baseline="other")
+        write_report(folder, compare="other")
 
 
 CURVES = """\

@@ -68,4 +68,5 @@ def _network_stages(arch: ArchSpec, num_classes: int, image_size: int | None = N
 
 
 def _stage(name: str, block: str, size: int, channels: int, depth: int, cost: Cost) -> Stage:
-    return Stage(name=name, block=block, size=size, channels=channels, depth=depth, **cost._asdict())
+    params, macs, acts = cost
+    return Stage(name=name, block=block, size=size, channels=channels, depth=depth, params=params, macs=macs, acts=acts)

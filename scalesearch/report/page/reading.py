@@ -104,9 +104,7 @@ class StudyReader:
             archs=self._describe_archs(records, num_classes),
             views=[describe_view(info, trials) for info in infos],
             importance=self._keep_long("importance", finished(searched), lambda: measure_importance(searched)),
-            map=self._keep(
-                "map", (len(grid), files), lambda: sections.describe_map(self.folder, grid, num_classes)
-            ),
+            map=self._keep("map", (len(grid), files), lambda: sections.describe_map(self.folder, grid, num_classes)),
             curves=self._keep("curves", files, lambda: sections.describe_curves(self.folder)),
             fidelity=self._keep("fidelity", files, lambda: sections.describe_fidelity(self.folder)),
             detectors=self._keep("detectors", files, lambda: sections.describe_detectors(self.folder)),

@@ -109,7 +109,9 @@ def describe_pictures(folder: StudyFolder) -> list[Picture]:
     path = folder.root / f"{GALLERY}.png"
     if not path.exists():
         return []
-    return [Picture(title="Detections and misses: the pictures of val with the most mistakes, and others", uri=_uri(path))]
+    return [
+        Picture(title="Detections and misses: the pictures of val with the most mistakes, and others", uri=_uri(path))
+    ]
 
 
 def to_table(title: str, frame: pd.DataFrame) -> Table:

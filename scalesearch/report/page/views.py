@@ -81,10 +81,7 @@ def common_references(infos: Iterable[FrontierInfo]) -> dict[tuple[str, str], Pa
 
 def list_landmarks() -> list[Landmark]:
     """Return what the released EfficientNets cost at their own image sizes, with 1000 classes."""
-    return [
-        Landmark(name=name, costs=network_cost(published_arch(name))._asdict())
-        for name in EFFICIENTNETS
-    ]
+    return [Landmark(name=name, costs=network_cost(published_arch(name))._asdict()) for name in EFFICIENTNETS]
 
 
 def _history(info: FrontierInfo, trials: pd.DataFrame) -> list[Pair]:
