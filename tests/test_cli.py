@@ -64,6 +64,8 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             "serch",
             "the verbs are run, search, .*, detect, detect-scale, predict, doctor; got 'serch' .*",
         ),
+        ("watch port=99999", r"port must be in 0 \.\. 65535, got 99999"),
+        ("watch study=nowhere", "results/nowhere: there is no such study"),
         ("search trials", "an argument is key=value, got 'trials'"),
         ("search --verbose", "an argument is key=value, got '--verbose'"),
         ("search trails=3", r"scalesearch search has the keys .*; got 'trails' \(did you mean trials\?\)"),
@@ -197,6 +199,7 @@ FILES = {
     "scaling.svg",
     "study.db",
     "README.md",
+    "report.html",
     "trials.csv",
 }
 
@@ -326,6 +329,7 @@ DETECT_FILES = {
     "detectors.svg",
     "study.db",
     "README.md",
+    "report.html",
     "trials.csv",
 }
 
