@@ -104,7 +104,7 @@ def test_a_report_written_again_is_the_same(folder: StudyFolder) -> None:
     assert {path: path.read_bytes() for path in texts} == texts
 
 
-def test_another_study_is_a_series_under_its_samplers_name_and_not_in_the_csv(folder: StudyFolder, tmp_path: Path) -> None:
+def test_another_study_is_a_series_by_its_samplers_name_and_not_in_the_csv(folder: StudyFolder, tmp_path: Path) -> None:
     other = StudyFolder.of(tmp_path, "other")
     add_trials(open_record(folder, "search"), [0.5, 0.4])
     add_trials(open_record(other, "search"), [0.3, 0.2, 0.1])

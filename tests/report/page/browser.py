@@ -31,7 +31,9 @@ def visit(browser: object, url: str, **options: object) -> tuple[object, list[st
     complaints: list[str] = []
     tab.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
     tab.on("pageerror", lambda error: complaints.append(str(error)))
-    tab.on("request", lambda asked: None if asked.url.startswith((url, "data:", "blob:")) else complaints.append(asked.url))
+    tab.on(
+        "request", lambda asked: None if asked.url.startswith((url, "data:", "blob:")) else complaints.append(asked.url)
+    )
     tab.goto(url)
     tab.wait_for_selector("body[data-drawn]", timeout=120_000)
     return tab, complaints
