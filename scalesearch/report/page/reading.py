@@ -112,7 +112,7 @@ class StudyReader:
             parts=runs.table_parts(self._records),
             sessions=runs.table_sessions(self._records),
             machines=runs.describe_machines(self._records),
-            seeds=runs.describe_seeds(self._records),
+            seeds=runs.describe_seeds(records),
             config=runs.config_text(config),
             data_arguments=runs.data_arguments(config),
             num_classes=num_classes,

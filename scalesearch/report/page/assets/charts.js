@@ -97,11 +97,6 @@ page.charts = (() => {
     return traces;
   }
 
-  function logAxis(traces) {
-    const ticks = logTicks(traces.flatMap((trace) => trace.x));
-    return { tickvals: ticks, ticktext: ticks.map(page.dom.count) };
-  }
-
   const shareOf = (value, { cmin, cmax }) => Math.max(0, Math.min(1, (value - cmin) / (cmax - cmin || 1)));
 
   /** Cividis between its nine colours. */
@@ -110,18 +105,6 @@ page.charts = (() => {
     const mix = [1, 3, 5].map((from) => [at, at + 1].map((one) => parseInt(CIVIDIS[one][1].slice(from, from + 2), 16)))
       .map(([one, two]) => Math.round(one + part * (two - one)));
     return `rgb(${mix.join(",")})`;
-  }
-
-  /** Round ticks of a logarithmic axis, as few as will do. */
-  function logTicks(values) {
-    const low = Math.min(...values), high = Math.max(...values);
-    for (const steps of [[1], [1, 2, 5], [1, 1.5, 2, 3, 4, 6, 8]]) {
-      const ticks = [];
-      for (let decade = Math.floor(Math.log10(low)); decade <= Math.ceil(Math.log10(high)); decade += 1) ticks.push(...steps.map((step) => step * 10 ** decade));
-      const inside = ticks.filter((tick) => tick >= 0.95 * low && tick <= 1.05 * high);
-      if (inside.length >= 4) return inside;
-    }
-    return [low, high];
   }
 
   /** Score against cost by what grows, with each strategy's power law. */
@@ -139,7 +122,7 @@ page.charts = (() => {
           error_y: { type: "data", array: curve.points.map((point) => point.standard_error ?? 0), color: colour, thickness: 1.2, width: 0 },
           hovertemplate: curve.points.map((point) => `<b>${plotText(point.label)}</b><br>${percent(point.score)}${point.standard_error === null ? "" : ` ± ${(100 * point.standard_error).toFixed(2)}`}, ${point.num_seeds} seeds<br>${page.dom.cost(told.cost_name, point.cost)}<extra></extra>`) });
       }
-      return [traces, page.theme.layout({ xaxis: { type: "log", title: { text: page.state.payload.cost_labels[told.cost_name] ?? told.cost_name }, ...logAxis(traces) },
+      return [traces, page.theme.layout({ xaxis: { type: "log", title: { text: page.state.payload.cost_labels[told.cost_name] ?? told.cost_name }, ...page.dom.logAxis(traces.flatMap((trace) => trace.x), page.dom.count) },
         yaxis: { title: { text: "top-1 on search-val" }, tickformat: ".0%" } })];
     });
   }

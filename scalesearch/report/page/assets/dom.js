@@ -57,6 +57,29 @@ page.dom = (() => {
     return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(4)).toString();
   }
 
+  /** Round values between the least and the greatest, as few as will do. */
+  function logTicks(values) {
+    const low = values.reduce((one, two) => Math.min(one, two)), high = values.reduce((one, two) => Math.max(one, two));
+    for (const steps of [[1], [1, 2, 5], [1, 1.5, 2, 3, 4, 6, 8]]) {
+      const ticks = [];
+      for (let decade = Math.floor(Math.log10(low)); decade <= Math.ceil(Math.log10(high)); decade += 1) {
+        ticks.push(...steps.map((step) => step * 10 ** decade));
+      }
+      const inside = ticks.filter((tick) => tick >= 0.95 * low && tick <= 1.05 * high);
+      if (inside.length >= 4) return inside;
+    }
+    return low === high ? [low] : [low, Math.sqrt(low * high), high];
+  }
+
+  /** The ticks of a logarithmic axis over these values, as Plotly takes them. */
+  function logAxis(values, text) {
+    const ticks = values.length ? logTicks(values) : [];
+    return { tickmode: "array", tickvals: ticks, ticktext: ticks.map(text), tickangle: 0 };
+  }
+
+  /** A number with its noun. */
+  const plural = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+
   /** A table that scrolls by itself where it is wider than the page. */
   function table(told, caption = true) {
     const numeric = told.columns.map((_, at) => told.rows.some((row) => typeof row[at] === "number"));
@@ -69,5 +92,5 @@ page.dom = (() => {
           row.map((value, at) => el("td", { class: align(at) }, cell(value))))))));
   }
 
-  return { el, svg, byId, plotText, count, digits, percent, cost, score, cell, table };
+  return { el, svg, byId, plotText, logAxis, plural, count, digits, percent, cost, score, cell, table };
 })();

@@ -8,6 +8,7 @@ page.frontier = (() => {
     FAILED: "cross-thin-open", RUNNING: "hourglass-open" };
   const LABELS = { front: "Pareto front", errors: "error bars", budget: "budget", landmarks: "EfficientNet B0 to B7" };
   let isWired = false;
+  let isZoomed = false;
 
   function hoverText(item) {
     const { network, arch } = item;
@@ -117,8 +118,8 @@ page.frontier = (() => {
       showlegend: false, dragmode: "zoom", ...marks(),
       uirevision: `${choice.cost} ${choice.score} ${choice.scale}`,
       xaxis: { type: choice.scale, title: { text: page.state.payload.cost_labels[choice.cost] ?? choice.cost, standoff: 8 },
-        anchor: strip ? "y2" : "y", nticks: 8,
-        tickformat: ["latency_ms", "peak_memory_mib"].includes(choice.cost) ? "~g" : "~s" },
+        anchor: strip ? "y2" : "y", nticks: 7,
+        tickformat: ["latency_ms", "peak_memory_mib"].includes(choice.cost) ? "~g" : "~s", ...ticks(items) },
       yaxis: { title: { text: page.state.payload.score_labels[choice.score] ?? choice.score }, tickformat: ".0%",
         domain: [strip ? share + 0.05 : 0, 1] },
     });
@@ -135,9 +136,25 @@ page.frontier = (() => {
         const key = event.points[0]?.customdata;
         if (key) page.main.select(key);
       });
+      plot.on("plotly_relayout", zoom);
       plot.addEventListener("keydown", step);
     }
     writeNote(items, trained);
+  }
+
+  /** Round ticks over all that is drawn; once somebody has zoomed in, Plotly's own. */
+  function ticks(items) {
+    const { landmarks } = page.state.payload;
+    const marked = choice.marks.landmarks ? landmarks.map((one) => one.costs[choice.cost]).filter((x) => x !== undefined) : [];
+    const values = [...items.map((item) => item.network.costs[choice.cost]), ...marked].filter((x) => x > 0);
+    return choice.scale === "log" && !isZoomed ? page.dom.logAxis(values, page.dom.count) : {};
+  }
+
+  function zoom(event) {
+    const was = isZoomed;
+    if ("xaxis.range[0]" in event) isZoomed = true;
+    if ("xaxis.autorange" in event) isZoomed = false;
+    if (was !== isZoomed) draw();
   }
 
   /** Left and right: the next network in rising cost. */
@@ -157,7 +174,7 @@ page.frontier = (() => {
       .filter((series) => choice.series[`${study.name}/${series.name}`])
       .map((series) => {
         const left = series.num_left_out ? `, ${series.num_left_out} more lack this cost or score` : "";
-        return `${page.state.title(`${study.name}/${series.name}`)}: ${series.num_networks} networks${left}, `
+        return `${page.state.title(`${study.name}/${series.name}`)}: ${page.dom.plural(series.num_networks, "network")}${left}, `
           + `${series.front.length} on the front.`;
       }));
     if (trained.some((item) => (item.network.scores[choice.score][1] ?? 0) > 0)) notes.push("Bars: ±1 standard error over seeds.");
@@ -199,7 +216,7 @@ page.frontier = (() => {
 
   /** Build the controls; they change the choice and draw again. */
   function controls(redraw) {
-    const set = (name) => (value) => { choice[name] = value; page.state.load(page.state.payload); redraw(); };
+    const set = (name) => (value) => { choice[name] = value; isZoomed = false; page.state.load(page.state.payload); redraw(); };
     const { cost_labels: costs, score_labels: scores } = page.state.payload;
     byId("axes").replaceChildren(
       select("Cost", choice.cost, page.state.listCosts().map((name) => [name, costs[name] ?? name]), set("cost")),

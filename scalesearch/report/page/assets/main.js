@@ -1,14 +1,14 @@
 "use strict";
 /** Puts the page together. */
 page.main = (() => {
-  const { byId, score } = page.dom;
+  const { byId, plural, score } = page.dom;
 
   function headings() {
     const { studies } = page.state.payload;
     const trials = page.state.items.reduce((sum, item) => sum + Math.max(1, item.network.runs.length), 0);
     const networks = new Set(page.state.items.filter((item) => item.network.state === "COMPLETE").map((item) => `${item.index}/${item.network.arch_id}`)).size;
     byId("title").textContent = studies.map((study) => study.name).join(" beside ");
-    byId("subtitle").textContent = `${networks.toLocaleString("en")} trained networks in ${trials.toLocaleString("en")} trials`;
+    byId("subtitle").textContent = `${plural(networks, "trained network")} in ${plural(trials, "trial")}`;
   }
 
   /** What the chart and the table show follows the choice; the rest follows only the axes. */
