@@ -68,7 +68,7 @@ def load_config(verb: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 (th
     composed = _compose(verb, arguments)
     try:
         _refuse_references(OmegaConf.to_container(composed, resolve=False))
-        if verb in (*_NETWORK_PARTS, *_DETECTOR_PARTS, "report"):
+        if verb in (*_NETWORK_PARTS, *_DETECTOR_PARTS, "report", "watch"):
             composed = _on_top_of_study(verb, composed, explicit)
         return OmegaConf.to_object(composed)
     except OmegaConfBaseException as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from scalesearch.detection.predicting import PredictConfig
 from scalesearch.detection.studies import DetectConfig, DetectScaleConfig
+from scalesearch.errors import ConfigError
 from scalesearch.export.config import ExportConfig
 from scalesearch.measure.latency_table import LatencyTableConfig
 from scalesearch.scaling import FamilyConfig, ScaleConfig
@@ -49,13 +50,41 @@ class ReportConfig:
         study: Name of the study.
         results: Folder that holds studies.
         storage: URL of the study's storage, where it is not its own SQLite file.
-        baseline: Another study whose search is drawn beside this one's.
+        compare: Another study of the same results folder, shown beside this one.
     """
 
     study: str = "study"
     results: str = "results"
     storage: str | None = None
-    baseline: str | None = None
+    compare: str | None = None
+
+    @property
+    def folder(self) -> StudyFolder:
+        """Where the study is kept."""
+        return StudyFolder.of(self.results, self.study)
+
+
+@dataclass(kw_only=True, slots=True)
+class WatchConfig:
+    """The keys of ``scalesearch watch``.
+
+    Attributes:
+        study: Name of the study.
+        results: Folder that holds studies.
+        storage: URL of the study's storage, where it is not its own SQLite file.
+        compare: Another study of the same results folder, shown beside this one.
+        port: Of this machine alone, 127.0.0.1; 0 takes a free one.
+    """
+
+    study: str = "study"
+    results: str = "results"
+    storage: str | None = None
+    compare: str | None = None
+    port: int = 8765
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ConfigError(f"port must be in 0 .. 65535, got {self.port}")
 
     @property
     def folder(self) -> StudyFolder:
@@ -90,6 +119,7 @@ SCHEMAS: dict[str, type] = {
     "scale": ScaleConfig,
     "family": FamilyConfig,
     "report": ReportConfig,
+    "watch": WatchConfig,
     "profile": ProfileConfig,
     "latency-table": LatencyTableConfig,
     "fidelity": FidelityConfig,

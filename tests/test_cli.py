@@ -64,6 +64,8 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
             "serch",
             "the verbs are run, search, .*, detect, detect-scale, predict, export, doctor; got 'serch' .*",
         ),
+        ("watch port=99999", r"port must be in 0 \.\. 65535, got 99999"),
+        ("watch study=nowhere", "results/nowhere: there is no such study"),
         ("search trials", "an argument is key=value, got 'trials'"),
         ("search --verbose", "an argument is key=value, got '--verbose'"),
         ("search trails=3", r"scalesearch search has the keys .*; got 'trails' \(did you mean trials\?\)"),
@@ -96,7 +98,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("family base=efficientnet-b0 factors=1,2", "factors are a file that scale wrote, or numbers .*; got '1,2'"),
         ("family phi=[]", r"phi must be exponents in .*; got \[\]"),
         ("report study=nowhere", "results/nowhere: there is no such study"),
-        ("report trials=3", "scalesearch report has the keys baseline, results, storage, study; got 'trials'"),
+        ("report trials=3", "scalesearch report has the keys compare, results, storage, study; got 'trials'"),
         ("profile arch=ds_r1_k4_s1_c16", "block string 'ds_r1_k4_s1_c16': kernel_size must be odd, got 4"),
         ("profile image_size=0", "image_size must be at least 1, got 0"),
         ("detect neck=foo", "neck must be one of fpn, panet, bifpn, got 'foo'"),
@@ -200,6 +202,7 @@ FILES = {
     "scaling.svg",
     "study.db",
     "README.md",
+    "report.html",
     "trials.csv",
 }
 
@@ -232,7 +235,7 @@ def test_run_leaves_a_whole_study_and_run_again_trains_nothing(capsys: pytest.Ca
     assert evaluate(network, data.val, image_size=16).top1 == told
 
     capsys.readouterr()
-    assert main(["report", "study=mine", "baseline=nowhere"]) == 2
+    assert main(["report", "study=mine", "compare=nowhere"]) == 2
     assert main(["scale", "study=mine", "seeds=2"]) == 0  # the rest is as the study was begun
     grown = pd.read_csv(folder / "trials.csv")
     assert sorted(grown[grown.part == "scale"].seed) == sorted([*trials[trials.part == "scale"].seed, *(
@@ -329,6 +332,7 @@ DETECT_FILES = {
     "detectors.svg",
     "study.db",
     "README.md",
+    "report.html",
     "trials.csv",
 }
 

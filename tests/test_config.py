@@ -118,7 +118,7 @@ def read(config: Any, key: str) -> Any:
         ("family", "phi=0..2", "phi", "0..2"),
         ("family", "phi=[0,0.5,2]", "phi", [0, 0.5, 2]),
         ("profile", f"arch={BLOCKS}", "arch", BLOCKS),
-        ("report", "baseline=other", "baseline", "other"),
+        ("report", "compare=other", "compare", "other"),
         ("detect", "neck=fpn,bifpn", "neck", "fpn,bifpn"),
         ("detect", f"backbone={BLOCKS}", "backbone", BLOCKS),
         ("detect", "phi=[0]", "phi", [0]),

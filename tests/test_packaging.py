@@ -52,6 +52,9 @@ def test_the_wheel_holds_every_module_the_type_marker_and_the_licence(unpacked_w
 
     assert modules(unpacked_wheel) == modules(REPO)
     assert (unpacked_wheel / "scalesearch/py.typed").is_file()
+    page = Path("scalesearch/report/page/assets")
+    ours = {path.name for path in (REPO / page).iterdir()}
+    assert {"page.html", "page.css", "main.js"} <= ours == {path.name for path in (unpacked_wheel / page).iterdir()}
     assert list(unpacked_wheel.glob("scalesearch-*.dist-info/licenses/LICENSE"))
 
 

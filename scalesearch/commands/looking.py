@@ -8,17 +8,28 @@ from scalesearch.console import new_table, say, say_written, wide_console
 from scalesearch.measure.latency_table import LatencyTableConfig, run_latency_table
 from scalesearch.measure.profiling import ProfileInfo, profile_network
 from scalesearch.report.studies import write_report
-from scalesearch.schemas import DoctorConfig, ProfileConfig, ReportConfig
+from scalesearch.report.watching import serve_page, wait_for_interrupt
+from scalesearch.schemas import DoctorConfig, ProfileConfig, ReportConfig, WatchConfig
 from scalesearch.study.doctor import examine
 from scalesearch.study.progress import StepsDisplay
 
 
 def report(config: ReportConfig) -> None:
-    """Write the tables and pictures of a study."""
-    written = write_report(config.folder, config.storage, config.baseline)
+    """Write the tables, pictures and the page of a study."""
+    written = write_report(config.folder, config.storage, config.compare)
     for line in written.lines:
         say(line)
     say_written(*written.files)
+
+
+def watch(config: WatchConfig) -> None:
+    """Serve the page of a study on this machine, kept up to date while trials finish, until Ctrl-C."""
+    with serve_page(config.folder, config.storage, config.compare, port=config.port) as url:
+        say(f"The page of study {config.study} is at {url}; Ctrl-C ends it")
+        try:
+            wait_for_interrupt()
+        except KeyboardInterrupt:
+            say("Stopped serving; the study itself goes on where it runs.")
 
 
 def profile(config: ProfileConfig) -> None:

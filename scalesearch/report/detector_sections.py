@@ -18,7 +18,7 @@ GALLERY = "detections"
 """Stem of the picture of detections and misses, which ``detect`` draws."""
 
 _STEM = "detectors"
-_COLUMNS = {
+DETECTOR_COLUMNS = {
     "detector": "detector",
     "image_size": "image size",
     "params": "params",
@@ -67,11 +67,11 @@ def detector_sections(folder: StudyFolder) -> list[str]:
     if folder.table(DETECT).exists():
         table = pd.read_csv(folder.table(DETECT))
         sections += [
-            table_lines(renamed(table, _COLUMNS)),
+            table_lines(renamed(table, DETECTOR_COLUMNS)),
             "AP is COCO's, the mean over overlaps of 0.50 to 0.95, on the val split; means over seeds. Latency: a pass"
             " of one image on one thread, the median, read after the trainings.",
             "### By class",
-            table_lines(_by_class(_read_classes(folder.table(f"{DETECT}-classes")))),
+            table_lines(class_table(folder)),
         ]
     if (folder.root / f"{GALLERY}.png").exists():
         sections += [
@@ -79,6 +79,11 @@ def detector_sections(folder: StudyFolder) -> list[str]:
             f"![The pictures of val with the most misses and false alarms, and others]({GALLERY}.png)",
         ]
     return sections
+
+
+def class_table(folder: StudyFolder) -> pd.DataFrame:
+    """Return a row a detector and a column a class, average precision in percent as ``mean ± se``."""
+    return _by_class(_read_classes(folder.table(f"{DETECT}-classes")))
 
 
 def _read_classes(path: Path) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-CostName = Literal["macs", "latency_ms"]
+CostName = Literal["macs", "latency_ms", "params", "acts", "peak_memory_mib"]
 ScoreName = Literal["val_top1", "test_top1", "val_ap"]
 
 

@@ -49,6 +49,33 @@ def hypervolume(costs: ArrayLike, scores: ArrayLike, reference_cost: float, refe
     return float(np.sum(widths * (score[inside] - reference_score)))
 
 
+def hypervolume_history(
+    costs: ArrayLike, scores: ArrayLike, reference_cost: float, reference_score: float
+) -> list[tuple[int, float]]:
+    """Return the hypervolume of the first so many points wherever it grew, as (index of the point, hypervolume).
+
+    Raises:
+        ValueError: As ``pareto_front``.
+
+    Example:
+        >>> hypervolume_history([2, 3, 1], [0.75, 0.5, 0.5], reference_cost=4, reference_score=0.25)
+        [(0, 1.0), (2, 1.25)]
+    """
+    cost, score = np.asarray(costs, dtype=float), np.asarray(scores, dtype=float)
+    pareto_front(cost, score)  # refuses what no front can be made of
+    front: list[int] = []
+    grown: list[tuple[int, float]] = []
+    for index in range(len(cost)):
+        if any(cost[other] <= cost[index] and score[other] >= score[index] for other in front):
+            continue
+        candidates = [*front, index]
+        front = [candidates[place] for place in pareto_front(cost[candidates], score[candidates])]
+        volume = hypervolume(cost[front], score[front], reference_cost, reference_score)
+        if volume > (grown[-1][1] if grown else 0.0):
+            grown.append((index, volume))
+    return grown
+
+
 def mean_and_se(values: ArrayLike) -> tuple[float, float]:
     """Return the mean and its standard error, ``sd / sqrt(n)`` with ``n - 1`` in the sd.
 
@@ -61,5 +88,5 @@ def mean_and_se(values: ArrayLike) -> tuple[float, float]:
     if array.size == 0:
         raise ValueError("a mean needs at least one value, got none")
     if array.size == 1:
-        return float(array.mean()), math.nan
+        return float(array[0]), math.nan
     return float(array.mean()), float(array.std(ddof=1) / math.sqrt(array.size))

@@ -23,7 +23,13 @@ from scalesearch.atomic import replacing
 from scalesearch.report import canvas
 from scalesearch.report.info import FrontierInfo, FrontierPoint, ScalingCandidate, ScalingInfo, SeriesInfo
 
-COST_LABELS = {"macs": "multiply-adds (macs)", "latency_ms": "latency, ms (batch 1, p50)"}
+COST_LABELS = {
+    "macs": "multiply-adds (macs)",
+    "latency_ms": "latency, ms (batch 1, p50)",
+    "params": "parameters",
+    "acts": "activations (acts)",
+    "peak_memory_mib": "peak memory of a pass, MiB",
+}
 SCORE_LABELS = {"val_top1": "top-1 on search-val", "test_top1": "top-1 on test", "val_ap": "AP on val"}
 _RULE = ("α", "β", "γ")  # noqa: RUF001
 

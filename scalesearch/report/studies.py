@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from scalesearch.atomic import write_atomically
-from scalesearch.errors import StudyError
 from scalesearch.report.analysis import SERIES_ORDER, frontier_info, scaling_info
 from scalesearch.report.detector_sections import DETECTOR_PARTS, draw_detectors
 from scalesearch.report.info import FrontierInfo, ScalingInfo
+from scalesearch.report.page.writing import open_studies, write_report_page
 from scalesearch.report.plot import plot_frontier, plot_frontiers, plot_scaling, save_figure
 from scalesearch.report.summary import write_summary
 from scalesearch.scaling.curves import PART as CURVES
@@ -32,18 +32,23 @@ class Report:
     lines: tuple[str, ...]
 
 
-def write_report(folder: StudyFolder, storage: str | None = None, baseline: str | None = None) -> Report:
-    """Write ``trials.csv``, the frontier, where there was a grid its candidates, and the study's ``README.md``.
+def write_report(folder: StudyFolder, storage: str | None = None, compare: str | None = None) -> Report:
+    """Write ``trials.csv``, the frontier, a grid's candidates, the study's ``README.md`` and its page ``report.html``.
 
     Args:
         folder: Of the study.
         storage: URL of its storage, where it is not its own SQLite file.
-        baseline: Another study in the same results folder, whose search is drawn beside this one's.
+        compare: Another study in the same results folder: its search is drawn beside this one's, and all of it stands
+            on the page.
 
     Raises:
-        StudyError: The study, or the baseline, has no record, or no trial that was trained.
+        StudyError: A study has no record, this one no trial that was trained, or the two are the same.
     """
-    records, trials = _load(folder, storage), write_trials(folder, folder.storage_url(storage))
+    readers = open_studies(folder, storage, compare)
+    records, trials = (
+        load_records(folder.storage_url(storage), folder.name),
+        write_trials(folder, folder.storage_url(storage)),
+    )
     # a proposal by a cheap score and the readings of fidelity are no results
     records = [record for record in records if record.part in (*SERIES_ORDER, CURVES, *DETECTOR_PARTS)]
     detectors = trials[trials.part.isin(DETECTOR_PARTS)]
@@ -57,9 +62,10 @@ def write_report(folder: StudyFolder, storage: str | None = None, baseline: str 
             drawn = networks
         if drawn.empty:  # nothing of detectors is complete either: refused with what became of them
             drawn = detectors
-        if baseline is not None:
-            records.append(_baseline(folder, storage, baseline))
-            drawn = pd.concat([drawn, records[-1].frame()], ignore_index=True)
+        beside = _other_search(folder, storage, compare)
+        if beside is not None:
+            records.append(beside)
+            drawn = pd.concat([drawn, beside.frame()], ignore_index=True)
         frontier = frontier_info(drawn, budget=_budget_macs(folder), title=f"What compute buys: study {folder.name}")
         pictures += save_figure(_plot_networks(frontier, drawn), folder.root / "frontier")
         lines = [*_frontier_lines(frontier), *lines]
@@ -67,7 +73,8 @@ def write_report(folder: StudyFolder, storage: str | None = None, baseline: str 
         scaling = grid_info(networks[networks.part == "scale"])
         pictures += save_figure(plot_scaling(scaling), folder.root / "scaling")
     write_atomically(folder.readme, write_summary(folder, records, frontier, scaling))
-    return Report((folder.table("trials"), *pictures, folder.readme), tuple(lines))
+    page = write_report_page(folder, readers)
+    return Report((folder.table("trials"), *pictures, folder.readme, page), tuple(lines))
 
 
 def _plot_networks(by_macs: FrontierInfo, drawn: pd.DataFrame) -> Figure:
@@ -89,19 +96,14 @@ def grid_info(trials: pd.DataFrame) -> ScalingInfo:
     return scaling_info(named.loc[:, ~named.columns.duplicated()])  # the record's own columns come first
 
 
-def _load(folder: StudyFolder, storage: str | None) -> list[Record]:
-    if storage is None and not folder.database.exists():  # SQLite would make an empty one
-        raise StudyError(f"{folder.root}: there is no such study")
-    return load_records(folder.storage_url(storage), folder.name)
-
-
-def _baseline(folder: StudyFolder, storage: str | None, name: str) -> Record:
-    """Return another study's search as a part named after its sampler."""
+def _other_search(folder: StudyFolder, storage: str | None, name: str | None) -> Record | None:
+    """Return another study's search as a part named after its sampler; None where it has none."""
+    if name is None:
+        return None
     other = StudyFolder.of(folder.root.parent, name)
-    search = next((each for each in _load(other, storage) if each.part == "search"), None)
-    if search is None:
-        raise StudyError(f"baseline {name} has no search")
-    return Record(str(_settings(other).get("sampler", name)), search.study)
+    records = load_records(other.storage_url(storage), name)
+    search = next((each for each in records if each.part == "search"), None)
+    return None if search is None else Record(str(_settings(other).get("sampler", name)), search.study)
 
 
 def _settings(folder: StudyFolder) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def weigh(
     table["untold"] = table.arch_id.isin(untold)
     num_seeds = dict(zip(table.arch_id, table.num_seeds, strict=True))
     features = cost_doublings(base, [candidate.factors for candidate in candidates], rounding, num_classes)
-    surface = _fit(features, list(by_id), trials)
+    surface = fit_trainings(features, list(by_id), trials)
     chosen, by = best, "mean"
     if surface is None:
         table[["surface_top1", "surface_se", "in_region"]] = np.nan, np.nan, False
@@ -148,7 +148,8 @@ def _describe(candidate: ScalingCandidate) -> dict[str, Any]:
     }
 
 
-def _fit(features: Floats, arch_ids: Sequence[str], trials: pd.DataFrame) -> ResponseSurface | None:
+def fit_trainings(features: Floats, arch_ids: Sequence[str], trials: pd.DataFrame) -> ResponseSurface | None:
+    """Return the surface through the trials of candidates with these features (N, 3); None where they are too few."""
     complete = trials[(trials.state == "COMPLETE") & trials.arch_id.isin(arch_ids)]
     rows = [arch_ids.index(str(arch_id)) for arch_id in complete.arch_id]
     try:

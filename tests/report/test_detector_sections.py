@@ -37,7 +37,7 @@ def add_detectors(record: Record, aps: list[float], **measured: Any) -> None:
 def test_a_study_of_detectors_alone_has_their_frontier_and_none_of_networks(folder: StudyFolder) -> None:
     add_detectors(open_record(folder, "detect-scale"), [0.1, 0.3, 0.2])
     report = write_report(folder)
-    assert files_of(folder) == {"study.db", "trials.csv", "detectors.png", "detectors.svg", "README.md"}
+    assert files_of(folder) == {"study.db", "trials.csv", "detectors.png", "detectors.svg", "README.md", "report.html"}
     assert {path.name for path in report.files} == files_of(folder) - {"study.db"}
     (line,) = report.lines
     assert line == f"3 trainings of detectors, the best with an AP of 0.300 on val: {SPECS[1].blocks}"

@@ -58,7 +58,7 @@ def files_of(folder: StudyFolder) -> set[str]:
 def test_a_search_alone_has_a_frontier_and_no_scaling_picture(folder: StudyFolder) -> None:
     add_trials(open_record(folder, "search"), [0.5, 0.4, 0.6])
     report = write_report(folder)
-    assert files_of(folder) == {"study.db", "trials.csv", "frontier.png", "frontier.svg", "README.md"}
+    assert files_of(folder) == {"study.db", "trials.csv", "frontier.png", "frontier.svg", "README.md", "report.html"}
     assert {path.name for path in report.files} == files_of(folder) - {"study.db"}
     assert all(path.stat().st_size > 0 for path in report.files)
     assert [line.split(",")[0] for line in report.lines] == ["search: 3 networks"]
@@ -104,12 +104,12 @@ def test_a_report_written_again_is_the_same(folder: StudyFolder) -> None:
     assert {path: path.read_bytes() for path in texts} == texts
 
 
-def test_a_baseline_is_a_series_under_its_samplers_name_and_not_in_the_csv(folder: StudyFolder, tmp_path: Path) -> None:
+def test_another_study_is_a_series_by_its_samplers_name_and_not_in_the_csv(folder: StudyFolder, tmp_path: Path) -> None:
     other = StudyFolder.of(tmp_path, "other")
     add_trials(open_record(folder, "search"), [0.5, 0.4])
     add_trials(open_record(other, "search"), [0.3, 0.2, 0.1])
     other.config.write_text(yaml.safe_dump({"search": {"sampler": "random"}}), encoding="utf-8")
-    report = write_report(folder, baseline="other")
+    report = write_report(folder, compare="other")
     assert [line.split(",")[0] for line in report.lines] == ["search: 2 networks", "random: 3 networks"]
     assert len(pd.read_csv(folder.table("trials"))) == 2
 
@@ -126,7 +126,7 @@ def test_a_study_that_was_never_begun_is_one_sentence(folder: StudyFolder, tmp_p
         write_report(folder)
     add_trials(open_record(folder, "search"), [0.5])
     with pytest.raises(StudyError, match=r"nope: there is no such study$"):
-        write_report(folder, baseline="nope")
+        write_report(folder, compare="nope")
 
 
 def test_a_study_without_a_trained_network_is_one_sentence(folder: StudyFolder) -> None:
@@ -138,11 +138,17 @@ def test_a_study_without_a_trained_network_is_one_sentence(folder: StudyFolder) 
         write_report(folder)
 
 
-def test_a_baseline_without_a_search_is_one_sentence(folder: StudyFolder, tmp_path: Path) -> None:
+def test_another_study_without_a_search_stands_on_the_page_alone(folder: StudyFolder, tmp_path: Path) -> None:
     add_trials(open_record(folder, "search"), [0.5])
     add_trials(open_record(StudyFolder.of(tmp_path, "other"), "scale"), [0.5])
-    with pytest.raises(StudyError, match=r"^baseline other has no search$"):
-        write_report(folder, baseline="other")
+    assert [line.split(",")[0] for line in write_report(folder, compare="other").lines] == ["search: 1 networks"]
+    assert '"name":"other"' in (folder.root / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_study_beside_itself_is_one_sentence(folder: StudyFolder) -> None:
+    add_trials(open_record(folder, "search"), [0.5])
+    with pytest.raises(StudyError, match=r"^compare must be another study than mine, got the same$"):
+        write_report(folder, compare="mine")
 
 
 CURVES = """\
