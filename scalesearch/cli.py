@@ -17,13 +17,17 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from scalesearch.atomic import tells_of_no_room
-from scalesearch.commands import detectors, looking, networks
+from scalesearch.commands import data, detectors, looking, networks
 from scalesearch.config import PARTS, describe_keys, load_config, load_run_config
 from scalesearch.console import wide_console
 from scalesearch.errors import ScalesearchError, printable
 from scalesearch.schemas import SCHEMAS
 
-Command = Callable[[Any], None]
+Command = Callable[[Any], int | None]
+"""Its exit code, where that is not 0."""
+
+_TWO_WORDS = {("study", "scaling-curves"): "scaling-curves", ("data", "check"): "data-check"}
+"""Verbs that may be said at more length."""
 
 VERBS: dict[str, Command] = {
     "run": networks.run,
@@ -39,6 +43,7 @@ VERBS: dict[str, Command] = {
     "detect-scale": detectors.detect_scale,
     "predict": detectors.predict,
     "doctor": looking.doctor,
+    "data-check": data.data_check,
 }
 
 _EXAMPLES = {
@@ -54,6 +59,7 @@ _EXAMPLES = {
     "detect": "scalesearch detect study=mine data=coco data.root=DIR neck=fpn,bifpn fusion=sum,fast seeds=3",
     "detect-scale": "scalesearch detect-scale study=mine data=coco data.root=DIR budget.macs=2e8 trials=24",
     "doctor": "scalesearch doctor study=mine mend=true",
+    "data-check": "scalesearch data check data=folder data.root=DIR",
     "predict": "scalesearch predict weights=results/mine/checkpoints/detector.safetensors images=DIR",
 }
 
@@ -68,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb in ("--help", "-h", "help"):
         _print_help()
         return 0
-    if verb == "study" and rest:  # `scalesearch study scaling-curves` says the same at more length
-        verb, *rest = rest
+    if rest and (verb, rest[0]) in _TWO_WORDS:
+        verb, rest = _TWO_WORDS[verb, rest[0]], rest[1:]
     if verb not in VERBS:
         return _refuse(f"the verbs are {', '.join(VERBS)}; got {verb!r} (scalesearch --help explains them)")
     if "--help" in rest or "-h" in rest:
@@ -77,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     _quieten_libraries()
     try:
-        VERBS[verb](load_run_config(rest) if verb == "run" else load_config(verb, rest))
+        return VERBS[verb](load_run_config(rest) if verb == "run" else load_config(verb, rest)) or 0
     except ScalesearchError as error:
         return _refuse(str(error))
     except OSError as error:
@@ -87,7 +93,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nscalesearch: stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
 
 
 def _refuse(sentence: str) -> int:

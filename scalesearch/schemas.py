@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from scalesearch.data import DataConfig
 from scalesearch.detection.predicting import PredictConfig
 from scalesearch.detection.studies import DetectConfig, DetectScaleConfig
 from scalesearch.measure.latency_table import LatencyTableConfig
@@ -84,6 +85,17 @@ class DoctorConfig:
         return StudyFolder.of(self.results, self.study)
 
 
+@dataclass(kw_only=True, slots=True)
+class DataCheckConfig:
+    """The keys of ``scalesearch data-check``.
+
+    Attributes:
+        data: The images.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+
+
 SCHEMAS: dict[str, type] = {
     "search": SearchConfig,
     "scale": ScaleConfig,
@@ -97,4 +109,5 @@ SCHEMAS: dict[str, type] = {
     "detect-scale": DetectScaleConfig,
     "predict": PredictConfig,
     "doctor": DoctorConfig,
+    "data-check": DataCheckConfig,
 }

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 from safetensors.torch import load_model
 
 from scalesearch.arch import ArchSpec
@@ -62,7 +63,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     [
         (
             "serch",
-            "the verbs are run, search, .*, detect, detect-scale, predict, doctor; got 'serch' .*",
+            "the verbs are run, search, .*, detect, detect-scale, predict, doctor, .*; got 'serch' .*",
         ),
         ("search trials", "an argument is key=value, got 'trials'"),
         ("search --verbose", "an argument is key=value, got '--verbose'"),
@@ -234,6 +235,19 @@ def test_run_leaves_a_whole_study_and_run_again_trains_nothing(capsys: pytest.Ca
     grown = pd.read_csv(folder / "trials.csv")
     assert sorted(grown[grown.part == "scale"].seed) == sorted([*trials[trials.part == "scale"].seed, *(
         [1] * (trials.part == "scale").sum())])  # fmt: skip
+
+
+def test_data_check_is_exit_code_1_where_something_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = ["data.patches_per_class=20", "data.eval_patches_per_class=10", "data.stored_size=32"]
+    assert main(["data", "check", *tiny]) == 0
+    assert "11 classes" in capsys.readouterr().out
+    for number in range(24):
+        for folder in (Path("pictures/cat"), Path("pictures/dog")):
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((32, 32), 90 + number).convert("RGB").save(folder / f"{number}.png")
+    Path("pictures/cat/cut.png").write_bytes(b"cut")
+    assert main(["data-check", "data=folder", "data.root=pictures"]) == 1
+    assert "pictures cannot be read: cat/cut.png" in capsys.readouterr().out
 
 
 SEARCH = ["search", "study=mine", "space=space.yaml", "trials=9", *TINY]
