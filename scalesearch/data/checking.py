@@ -225,7 +225,9 @@ def _inspect(source: ImageSource, index: int) -> _Picture:
         raise  # not the picture's fault
     except (OSError, ValueError) as error:
         return _Picture(problem=" ".join(str(error).split()))
-    return _Picture(pixels.shape[0], pixels.shape[1], head, hash_pixels(pixels), hash_looks(pixels))
+    looks = hash_looks(pixels)
+    content = hash_pixels(pixels) if looks.any() else b""  # two black pictures are no copies of each other
+    return _Picture(pixels.shape[0], pixels.shape[1], head, content, looks)
 
 
 def _read(source: ImageSource, index: int) -> tuple[Pixels, PictureHead]:

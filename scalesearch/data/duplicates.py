@@ -58,11 +58,14 @@ def hash_looks(pixels: Pixels) -> npt.NDArray[np.int8]:
 
 
 def find_same(first: Sequence[bytes], second: Sequence[bytes]) -> list[Twins]:
-    """Return, for each picture of the second split whose pixels the first has too, the first one that has them."""
+    """Return, for each picture of the second split whose pixels the first has too, the first one that has them.
+
+    An empty hash is nobody's twin.
+    """
     places: dict[bytes, int] = {}
     for index, content in enumerate(first):
         places.setdefault(content, index)
-    return [Twins(places[content], index, 0) for index, content in enumerate(second) if content in places]
+    return [Twins(places[content], index, 0) for index, content in enumerate(second) if content and content in places]
 
 
 def find_near(first: Looks, second: Looks, most_bits: int = NEAR_BITS) -> list[Twins]:

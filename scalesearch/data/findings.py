@@ -111,7 +111,7 @@ def _of_split(split: SplitInfo, config: DataConfig) -> Iterator[Finding]:
         yield Finding(False, what, "rotate them for good where up and down matter")
     if split.num_flat:
         what = f"{split.name}: pictures of nearly one colour: {split.num_flat:,}"
-        yield Finding(False, what, "look at them: they hold little to learn from, and no near duplicate is sought")
+        yield Finding(False, what, "look at them: they hold little to learn from, and no copy of them is sought")
     if max(split.aspects.most, 1 / split.aspects.least) > _LONG_ASPECT:
         spread = f"{split.aspects.least:.2f} to {split.aspects.most:.2f}"
         what = f"{split.name}: width over height goes from {spread}"
