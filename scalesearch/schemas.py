@@ -8,11 +8,12 @@ from scalesearch.data import DataConfig
 from scalesearch.detection.predicting import PredictConfig
 from scalesearch.detection.studies import DetectConfig, DetectScaleConfig
 from scalesearch.measure.latency_table import LatencyTableConfig
+from scalesearch.report.plot import FORMATS
 from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
 from scalesearch.search.fidelity import FidelityConfig
 from scalesearch.study.folder import StudyFolder
-from scalesearch.study.settings import check_at_least, check_device
+from scalesearch.study.settings import check_at_least, check_choice, check_device
 
 
 @dataclass(kw_only=True, slots=True)
@@ -50,12 +51,18 @@ class ReportConfig:
         results: Folder that holds studies.
         storage: URL of the study's storage, where it is not its own SQLite file.
         baseline: Another study whose search is drawn beside this one's.
+        formats: Of the pictures, joined by commas: png (which is always written, for README.md shows it), svg, pdf.
     """
 
     study: str = "study"
     results: str = "results"
     storage: str | None = None
     baseline: str | None = None
+    formats: str = "png,svg"
+
+    def __post_init__(self) -> None:
+        for name in self.formats.split(","):
+            check_choice("formats", name, FORMATS)
 
     @property
     def folder(self) -> StudyFolder:

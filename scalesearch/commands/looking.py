@@ -15,7 +15,7 @@ from scalesearch.study.progress import StepsDisplay
 
 def report(config: ReportConfig) -> None:
     """Write the tables and pictures of a study."""
-    written = write_report(config.folder, config.storage, config.baseline)
+    written = write_report(config.folder, config.storage, config.baseline, config.formats.split(","))
     for line in written.lines:
         say(line)
     say_written(*written.files)

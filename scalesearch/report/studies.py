@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,22 +33,29 @@ class Report:
     lines: tuple[str, ...]
 
 
-def write_report(folder: StudyFolder, storage: str | None = None, baseline: str | None = None) -> Report:
+def write_report(
+    folder: StudyFolder,
+    storage: str | None = None,
+    baseline: str | None = None,
+    formats: Sequence[str] = ("png", "svg"),
+) -> Report:
     """Write ``trials.csv``, the frontier, where there was a grid its candidates, and the study's ``README.md``.
 
     Args:
         folder: Of the study.
         storage: URL of its storage, where it is not its own SQLite file.
         baseline: Another study in the same results folder, whose search is drawn beside this one's.
+        formats: Of the pictures; ``png`` is written too where it is not among them, for the README shows it.
 
     Raises:
         StudyError: The study, or the baseline, has no record, or no trial that was trained.
     """
+    formats = tuple(dict.fromkeys(("png", *formats)))
     records, trials = _load(folder, storage), write_trials(folder, folder.storage_url(storage))
     # a proposal by a cheap score and the readings of fidelity are no results
     records = [record for record in records if record.part in (*SERIES_ORDER, CURVES, *DETECTOR_PARTS)]
     detectors = trials[trials.part.isin(DETECTOR_PARTS)]
-    pictures = list(draw_detectors(folder, detectors)) if (detectors.state == "COMPLETE").any() else []
+    pictures = list(draw_detectors(folder, detectors, formats)) if (detectors.state == "COMPLETE").any() else []
     lines = _detector_lines(detectors) if pictures else []
     frontier = scaling = None
     networks = trials[trials.part.isin((*SERIES_ORDER, CURVES))]
@@ -61,11 +69,11 @@ def write_report(folder: StudyFolder, storage: str | None = None, baseline: str 
             records.append(_baseline(folder, storage, baseline))
             drawn = pd.concat([drawn, records[-1].frame()], ignore_index=True)
         frontier = frontier_info(drawn, budget=_budget_macs(folder), title=f"What compute buys: study {folder.name}")
-        pictures += save_figure(_plot_networks(frontier, drawn), folder.root / "frontier")
+        pictures += save_figure(_plot_networks(frontier, drawn), folder.root / "frontier", formats)
         lines = [*_frontier_lines(frontier), *lines]
     if "scale" in set(networks.part):
         scaling = grid_info(networks[networks.part == "scale"])
-        pictures += save_figure(plot_scaling(scaling), folder.root / "scaling")
+        pictures += save_figure(plot_scaling(scaling), folder.root / "scaling", formats)
     write_atomically(folder.readme, write_summary(folder, records, frontier, scaling))
     return Report((folder.table("trials"), *pictures, folder.readme), tuple(lines))
 
