@@ -17,7 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from scalesearch.atomic import tells_of_no_room
-from scalesearch.commands import data, detectors, looking, networks
+from scalesearch.commands import data, detectors, looking, networks, starting
 from scalesearch.config import PARTS, describe_config, describe_keys, load_config, load_run_config
 from scalesearch.console import wide_console
 from scalesearch.errors import ConfigError, ScalesearchError, printable, shown
@@ -45,6 +45,8 @@ VERBS: dict[str, Command] = {
     "predict": detectors.predict,
     "doctor": looking.doctor,
     "data-check": data.data_check,
+    "new": starting.new,
+    "completion": starting.completion,
 }
 
 _EXAMPLES = {
@@ -61,10 +63,12 @@ _EXAMPLES = {
     "detect-scale": "scalesearch detect-scale study=mine data=coco data.root=DIR budget.macs=2e8 trials=24",
     "doctor": "scalesearch doctor study=mine mend=true",
     "data-check": "scalesearch data check data=folder data.root=DIR",
+    "new": "scalesearch new mine data=folder data.root=DIR",
+    "completion": "scalesearch completion bash > ~/.local/share/bash-completion/completions/scalesearch",
     "predict": "scalesearch predict weights=results/mine/checkpoints/detector.safetensors images=DIR",
 }
 
-_FIRST_KEYS: dict[str, str] = {}
+_FIRST_KEYS = {"new": "folder", "completion": "shell"}
 """Verbs whose first argument needs no key, and the key."""
 
 _OPTIONS = """\

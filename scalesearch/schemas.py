@@ -103,6 +103,36 @@ class DataCheckConfig:
     data: DataConfig = field(default_factory=DataConfig)
 
 
+@dataclass(kw_only=True, slots=True)
+class NewConfig:
+    """The keys of ``scalesearch new``.
+
+    Attributes:
+        folder: Where to, made if it is missing; ``scalesearch new DIR`` says the same.
+        data: The images it is for; their size is looked at.
+    """
+
+    folder: str = "study"
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@dataclass(kw_only=True, slots=True)
+class CompletionConfig:
+    """The keys of ``scalesearch completion``.
+
+    Attributes:
+        shell: ``bash``, ``zsh`` or ``fish``; ``scalesearch completion bash`` says the same.
+    """
+
+    shell: str = "bash"
+
+    def __post_init__(self) -> None:
+        check_choice("shell", self.shell, SHELLS)
+
+
 SCHEMAS: dict[str, type] = {
     "search": SearchConfig,
     "scale": ScaleConfig,
@@ -117,4 +147,6 @@ SCHEMAS: dict[str, type] = {
     "predict": PredictConfig,
     "doctor": DoctorConfig,
     "data-check": DataCheckConfig,
+    "new": NewConfig,
+    "completion": CompletionConfig,
 }

@@ -121,7 +121,7 @@ class Study:
         """Return its parts with their trials by state, in a line."""
         parts = []
         for part, trials in self.trials.groupby("part", sort=False):
-            states = ", ".join(f"{count} {state.lower()}" for state, count in trials.state.value_counts().items())
+            states = ", ".join(f"{count} {str(state).lower()}" for state, count in trials.state.value_counts().items())
             parts.append(f"{part}: {states}")
         return "; ".join(parts)
 
