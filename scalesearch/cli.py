@@ -45,6 +45,7 @@ VERBS: dict[str, Command] = {
     "predict": detectors.predict,
     "doctor": looking.doctor,
     "data-check": data.data_check,
+    "plan": looking.plan,
     "new": starting.new,
     "completion": starting.completion,
 }
@@ -63,6 +64,7 @@ _EXAMPLES = {
     "detect-scale": "scalesearch detect-scale study=mine data=coco data.root=DIR budget.macs=2e8 trials=24",
     "doctor": "scalesearch doctor study=mine mend=true",
     "data-check": "scalesearch data check data=folder data.root=DIR",
+    "plan": "scalesearch plan study=mine data=folder data.root=DIR space=mbconv_small budget.macs=5e6 trials=40",
     "new": "scalesearch new mine data=folder data.root=DIR",
     "completion": "scalesearch completion bash > ~/.local/share/bash-completion/completions/scalesearch",
     "predict": "scalesearch predict weights=results/mine/checkpoints/detector.safetensors images=DIR",

@@ -47,7 +47,7 @@ class RunConfig:
 PARTS = ("search", "scale", "family")
 """Of ``run``."""
 
-_NETWORK_PARTS = (*PARTS, "fidelity", "scaling-curves")
+_NETWORK_PARTS = (*PARTS, "plan", "fidelity", "scaling-curves")
 _DETECTOR_PARTS = ("detect-scale", "detect")
 
 _SHARED = tuple(item.name for item in fields(StudyConfig))
@@ -263,6 +263,7 @@ def _on_top_of_study(verb: str, composed: DictConfig, explicit: Sequence[str]) -
 
 def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
     sections = folder.read_config()
+    verb = "search" if verb == "plan" else verb  # which is what it foresees
     if verb in sections:
         return {key: value for key, value in sections[verb].items() if key not in _NEVER_SAVED}
     # where and on what a study runs; networks and detectors have data and trainings of their own kind

@@ -12,6 +12,7 @@ from scalesearch.report.plot import FORMATS
 from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
 from scalesearch.search.fidelity import FidelityConfig
+from scalesearch.search.planning import PlanConfig
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.settings import check_at_least, check_choice, check_device
 
@@ -147,6 +148,7 @@ SCHEMAS: dict[str, type] = {
     "predict": PredictConfig,
     "doctor": DoctorConfig,
     "data-check": DataCheckConfig,
+    "plan": PlanConfig,
     "new": NewConfig,
     "completion": CompletionConfig,
 }

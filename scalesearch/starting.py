@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,8 @@ data:
   root: {root}                   # where the pictures are; of no use to patches
   name: {name}                   # class of torchvision.datasets; of no use to the other formats
   stored_size: {stored_size}             # px a side kept in memory: the largest image size, scaled ones too
-  val_fraction: {data.val_fraction}            # share of train on which a search decides, without a val folder
-
+  val_fraction: {data.val_fraction}  # share of train on which a search decides, without a val folder
+{others}
 search:                        # finds a base network
   space: {space}  # what may vary
   trials: 40                   # networks to train in all
@@ -129,6 +130,7 @@ def write_start(config: NewConfig) -> StartInfo:
         data=config.data,
         root=_yaml_text(config.data.root),
         name=_yaml_text(config.data.name),
+        others=_others(config.data),
         stored_size=max(image_size, min(native, 2 * image_size)),
         space=_yaml_text(str(files[1])),
         macs=macs,
@@ -136,7 +138,7 @@ def write_start(config: NewConfig) -> StartInfo:
     )
     seen = f"The networks see {image_size} px; the pictures' shorter side is {native} px in the middle."
     readme = _README.format(study=_study_name(folder), config=files[0], seen=seen)
-    for file, text in zip(files, (config_text, space_text, readme), strict=True):
+    for file, text in zip(files, (_aligned(config_text), _aligned(space_text), readme), strict=True):
         write_atomically(file, text)
     return StartInfo(files, image_size, native)
 
@@ -171,6 +173,25 @@ def _study_name(folder: Path) -> str:
     if not name:
         raise ConfigError(f"the folder's name must have a letter or digit, for it names the study; got {str(folder)!r}")
     return name[:100]
+
+
+def _others(config: DataConfig) -> str:
+    """Return a line for each other key of the data that was given."""
+    told = {"format", "root", "name", "stored_size", "val_fraction"}
+    plain = asdict(DataConfig())
+    given = {key: value for key, value in asdict(config).items() if key not in told and value != plain[key]}
+    return "".join(
+        f"  {key}: {json.dumps(value, ensure_ascii=False)}  # as it was given\n" for key, value in given.items()
+    )
+
+
+def _aligned(text: str) -> str:
+    """Return YAML with the comments that follow values in one column."""
+    lines = []
+    for line in text.splitlines():
+        value, mark, comment = line.rpartition("  # ")
+        lines.append(f"{value.rstrip():<30} # {comment.lstrip()}" if mark and value.strip() else line)
+    return "\n".join(lines) + "\n"
 
 
 def _yaml_text(text: str) -> str:
