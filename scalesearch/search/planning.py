@@ -131,7 +131,8 @@ class PlanInfo:
         return [
             f"Trials: {self.trials_done + self.trials_left} networks of {self.num_steps} steps; {begun}.",
             f"Time: about {duration(self.seconds)}; {spread} if all networks came from the cheaper or the dearer half.",
-            f"Memory: about {self.memory_mib:,.0f} MiB for {self.workers} workers; here are {self.available_mib:,.0f} MiB.",
+            f"Memory: about {self.memory_mib:,.0f} MiB for {self.workers} workers, and there are"
+            f" {self.available_mib:,.0f} MiB.",
             f"Disk: {self.cache_mib:,.0f} MiB of decoded images are written; about {self.disk_mib:,.0f} MiB will come"
             f" besides, and {self.free_mib:,.0f} MiB are free.",
             *self.notes,
