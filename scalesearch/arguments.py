@@ -124,6 +124,7 @@ def _read_mapping(path: Path) -> Mapping[str, object]:
         raise ConfigError(f"config: {path} cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, ValueError) as error:  # bytes that are no text, a name with NUL
         raise ConfigError(f"config: {path}: {' '.join(str(error).split())}") from None
+    content = {} if content is None else content  # nothing but comments
     if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
         raise ConfigError(f"{path}: it must be a mapping of keys to values, got {shown(content)}")
     return content
