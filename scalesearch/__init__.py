@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from scalesearch.export.loading import load as load
     from scalesearch.measure.training import TrainConfig as TrainConfig
     from scalesearch.nn import build_network as build_network
+    from scalesearch.report.study import Study as Study
     from scalesearch.scaling import FamilyConfig as FamilyConfig
     from scalesearch.scaling import ScaleConfig as ScaleConfig
     from scalesearch.scaling import run_family as run_family
@@ -41,6 +42,7 @@ _HOMES = {
     "SearchConfig": "search",
     "SearchSpace": "arch",
     "StageSpec": "arch",
+    "Study": "report.study",
     "TrainConfig": "measure.training",
     "build_network": "nn",
     "export_network": "export.exporting",

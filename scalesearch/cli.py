@@ -17,13 +17,18 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from scalesearch.atomic import tells_of_no_room
-from scalesearch.commands import detectors, exporting, looking, networks
-from scalesearch.config import PARTS, describe_keys, load_config, load_run_config
+from scalesearch.commands import data, detectors, exporting, looking, networks, starting
+from scalesearch.config import PARTS, describe_config, describe_keys, load_config, load_run_config
 from scalesearch.console import wide_console
-from scalesearch.errors import ScalesearchError, printable
+from scalesearch.errors import ConfigError, ScalesearchError, printable, shown
+from scalesearch.multirun import PlannedRun, load_runs
 from scalesearch.schemas import SCHEMAS
 
-Command = Callable[[Any], None]
+Command = Callable[[Any], int | None]
+"""Its exit code, where that is not 0."""
+
+_TWO_WORDS = {("study", "scaling-curves"): "scaling-curves", ("data", "check"): "data-check"}
+"""Verbs that may be said at more length."""
 
 VERBS: dict[str, Command] = {
     "run": networks.run,
@@ -41,6 +46,10 @@ VERBS: dict[str, Command] = {
     "predict": detectors.predict,
     "export": exporting.export,
     "doctor": looking.doctor,
+    "data-check": data.data_check,
+    "plan": looking.plan,
+    "new": starting.new,
+    "completion": starting.completion,
 }
 
 _EXAMPLES = {
@@ -58,8 +67,21 @@ _EXAMPLES = {
     "detect-scale": "scalesearch detect-scale study=mine data=coco data.root=DIR budget.macs=2e8 trials=24",
     "export": "scalesearch export study=mine to=onnx out=exported/mine.onnx",
     "doctor": "scalesearch doctor study=mine mend=true",
+    "data-check": "scalesearch data check data=folder data.root=DIR",
+    "plan": "scalesearch plan study=mine data=folder data.root=DIR space=mbconv_small budget.macs=5e6 trials=40",
+    "new": "scalesearch new mine data=folder data.root=DIR",
+    "completion": "scalesearch completion bash > ~/.local/share/bash-completion/completions/scalesearch",
     "predict": "scalesearch predict weights=results/mine/checkpoints/detector.safetensors images=DIR",
 }
+
+_FIRST_KEYS = {"new": "folder", "completion": "shell"}
+"""Verbs whose first argument needs no key, and the key."""
+
+_OPTIONS = """\
+config=FILE    keys from a file; those on the command line lie over them
+-m             one run for each value of seed=0,1,2, of range(0,5) and of a group's glob(*), in a study of its own
+--cfg job      prints the configuration, runs nothing
+"""
 
 _RUN_KEYS = f"""\
 Keys that all parts share, as study, seed, workers, data.* and train.*, are given plainly; those of one part begin with
@@ -72,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if verb in ("--help", "-h", "help"):
         _print_help()
         return 0
-    if verb == "study" and rest:  # `scalesearch study scaling-curves` says the same at more length
-        verb, *rest = rest
+    if rest and (verb, rest[0]) in _TWO_WORDS:
+        verb, rest = _TWO_WORDS[verb, rest[0]], rest[1:]
     if verb not in VERBS:
         return _refuse(f"the verbs are {', '.join(VERBS)}; got {verb!r} (scalesearch --help explains them)")
     if "--help" in rest or "-h" in rest:
@@ -81,7 +103,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     _quieten_libraries()
     try:
-        VERBS[verb](load_run_config(rest) if verb == "run" else load_config(verb, rest))
+        rest, is_multirun, is_shown = _take_options(_name_first(verb, rest))
+        runs = load_runs(verb, rest) if is_multirun else [PlannedRun("", _load(verb, rest))]
+        if is_shown:
+            print("---\n".join(describe_config(run.config) for run in runs), end="")
+            return 0
+        return max(_do(verb, run, f"run {place} of {len(runs)}") for place, run in enumerate(runs, start=1))
     except ScalesearchError as error:
         return _refuse(str(error))
     except OSError as error:
@@ -91,7 +118,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nscalesearch: stopped; the same command goes on from here", file=sys.stderr)
         return 130
-    return 0
+
+
+def _load(verb: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 (the verb's own dataclass)
+    return load_run_config(arguments) if verb == "run" else load_config(verb, arguments)
+
+
+def _do(verb: str, run: PlannedRun, title: str) -> int:
+    if run.description:
+        print(f"scalesearch: {title}: {printable(run.description)}", file=sys.stderr)
+    return VERBS[verb](run.config) or 0
+
+
+def _name_first(verb: str, arguments: Sequence[str]) -> list[str]:
+    """Give the first argument its key, for a verb that takes one without."""
+    if verb not in _FIRST_KEYS or not arguments or "=" in arguments[0] or arguments[0].startswith("-"):
+        return [*arguments]
+    return [f"{_FIRST_KEYS[verb]}={arguments[0]}", *arguments[1:]]
+
+
+def _take_options(arguments: Sequence[str]) -> tuple[list[str], bool, bool]:
+    """Return the arguments without Hydra's options, whether there are several runs, and whether they are only shown.
+
+    Raises:
+        ConfigError: ``--cfg`` asks for something that there is not.
+    """
+    rest, is_multirun, is_shown = [], False, False
+    left = iter(arguments)
+    for argument in left:
+        option, _, value = argument.partition("=")
+        if argument in ("-m", "--multirun"):
+            is_multirun = True
+        elif option in ("-c", "--cfg"):
+            value = value or next(left, "")
+            if value != "job":
+                raise ConfigError(f"--cfg must be job, the configuration of the verb, got {shown(value)}")
+            is_shown = True
+        else:
+            rest.append(argument)
+    return rest, is_multirun, is_shown
 
 
 def _refuse(sentence: str) -> int:
@@ -105,11 +170,12 @@ def _print_help() -> None:
     )
     for verb, command in VERBS.items():
         print(f"  {verb:<14} {inspect.getdoc(command)}")
-    print("\nscalesearch VERB --help lists a verb's keys. To begin: scalesearch run")
+    print(f"\nWith every verb:\n\n{_OPTIONS}\nscalesearch VERB --help lists a verb's keys. To begin: scalesearch run")
 
 
 def _print_verb_help(verb: str) -> None:
     print(f"scalesearch {verb} [KEY=VALUE ...]: {inspect.getdoc(VERBS[verb])}\n\n  {_EXAMPLES[verb]}\n")
+    print(_OPTIONS)
     if verb == "run":
         print(_RUN_KEYS)
         return

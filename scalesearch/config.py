@@ -9,7 +9,7 @@ import difflib
 import inspect
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, cast, get_type_hints
@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from scalesearch.arguments import CONFIG, choices_of, conf_of, quote, read_file, with_files
 from scalesearch.detection.studies import DetectorConfig
 from scalesearch.errors import ConfigError, shown
 from scalesearch.paths import CONF
@@ -46,9 +47,8 @@ class RunConfig:
 PARTS = ("search", "scale", "family")
 """Of ``run``."""
 
-_NETWORK_PARTS = (*PARTS, "fidelity", "scaling-curves")
+_NETWORK_PARTS = (*PARTS, "plan", "fidelity", "scaling-curves")
 _DETECTOR_PARTS = ("detect-scale", "detect")
-_DETECTOR_VERBS = (*_DETECTOR_PARTS, "predict")
 
 _SHARED = tuple(item.name for item in fields(StudyConfig))
 _NEVER_SAVED = ("study", "results")
@@ -59,11 +59,13 @@ def load_config(verb: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 (th
     """Return the checked configuration of a verb.
 
     A part of a study that has begun starts from what the study was begun with, so that ``scale study=mine`` needs
-    not be told the data again; what the command line says comes first.
+    not be told the data again; what the command line says comes first, and then what the file says that
+    ``config=FILE`` names.
 
     Raises:
         ScalesearchError: A key or value is not allowed; the sentence names it.
     """
+    arguments = with_files(verb, arguments)
     explicit = [read_key(verb, argument) for argument in arguments]
     composed = _compose(verb, arguments)
     try:
@@ -105,6 +107,19 @@ def describe_keys(schema: type, prefix: str = "") -> Iterator[tuple[str, str, st
             yield f"{prefix}{item.name}", _show(default), meanings.get(item.name, "")
 
 
+def describe_config(config: object) -> str:
+    """Return a verb's configuration as YAML, which ``config=FILE`` reads again; passwords are masked."""
+    assert is_dataclass(config)
+    assert not isinstance(config, type)
+    return yaml.safe_dump(_without_passwords(asdict(config)), sort_keys=False, allow_unicode=True)
+
+
+def _without_passwords(value: Any) -> Any:  # noqa: ANN401 (plain values, nested)
+    if isinstance(value, dict):
+        return {key: _without_passwords(inner) for key, inner in value.items()}
+    return hide_passwords(value) if isinstance(value, str) and "://" in value else value
+
+
 def load_run_config(arguments: Sequence[str]) -> RunConfig:
     """Return the checked configuration of ``run``: ``search.trials=9`` is for one part, ``data=folder`` for all.
 
@@ -112,11 +127,14 @@ def load_run_config(arguments: Sequence[str]) -> RunConfig:
         ScalesearchError: A key or value is not allowed; the sentence names it.
     """
     defaults = yaml.safe_load((CONF / "run.yaml").read_text(encoding="utf-8"))
+    files = [Path(argument.partition("=")[2]) for argument in arguments if argument.startswith(f"{CONFIG}=")]
+    arguments = [argument for argument in arguments if not argument.startswith(f"{CONFIG}=")]
     shared = [argument for argument in arguments if _part_of(argument) is None]
     parts = {
         part: [
             *defaults["all"],
             *defaults[part],
+            *(held for file in files for held in read_file(part, file)),
             *shared,
             *(argument.removeprefix(f"{part}.") for argument in arguments if _part_of(argument) == part),
         ]
@@ -153,11 +171,6 @@ def _register_schemas() -> None:
         store.store(group="executor", name=kind, node=ExecutorConfig(kind=kind))
 
 
-def conf_of(verb: str) -> Path:
-    """Return the folder of a verb's yaml: detectors have data and trainings of their own, under the same keys."""
-    return CONF / "detection" if verb in _DETECTOR_VERBS else CONF
-
-
 def read_key(verb: str, argument: str) -> str:
     """Return the key of ``key=value``; Hydra's other forms (``+key=``, ``~key``, ``key@package=``) are not for us.
 
@@ -165,23 +178,16 @@ def read_key(verb: str, argument: str) -> str:
         ConfigError: The argument is not of that form, or not a choice of its group.
     """
     try:
-        override = OverridesParser.create().parse_override(_quote(argument))
+        override = OverridesParser.create().parse_override(quote(argument))
     except (HydraException, RecursionError, ValueError):  # ValueError: more digits than Python reads
         raise ConfigError(f"an argument is key=value, got {shown(hide_passwords(argument))}") from None
     if override.type != OverrideType.CHANGE or override.package is not None or not override.key_or_group:
         raise ConfigError(f"an argument is key=value, got {shown(hide_passwords(argument))}")
     key, value = override.key_or_group, override.value()
-    allowed = list(EXECUTORS) if key == "executor" else _groups(conf_of(verb)).get(key, [])
+    allowed = choices_of(verb).get(key, [])
     if allowed and value not in allowed:
         raise ConfigError(f"{key} must be one of {', '.join(allowed)}, got {shown(value)}")
     return key
-
-
-@cache
-def _groups(conf: Path) -> dict[str, list[str]]:
-    """Return the choices of each group, a folder of yaml: the key that names it may be anything that somebody types."""
-    folders = (folder for folder in conf.iterdir() if folder.is_dir())
-    return {folder.name: sorted(file.stem for file in folder.glob("*.yaml")) for folder in folders}
 
 
 def _compose(verb: str, arguments: Sequence[str]) -> DictConfig:
@@ -191,7 +197,7 @@ def _compose(verb: str, arguments: Sequence[str]) -> DictConfig:
         if not _has_key(defaults, key):
             raise ConfigError(_unknown_key(verb, key, defaults))
     with initialize_config_dir(str(conf_of(verb)), version_base="1.3"):
-        quoted = [_quote(argument) for argument in arguments]
+        quoted = [quote(argument) for argument in arguments]
         try:
             return compose(verb, quoted)
         except (HydraException, OmegaConfBaseException) as error:
@@ -257,6 +263,7 @@ def _on_top_of_study(verb: str, composed: DictConfig, explicit: Sequence[str]) -
 
 def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
     sections = folder.read_config()
+    verb = "search" if verb == "plan" else verb  # which is what it foresees
     if verb in sections:
         return {key: value for key, value in sections[verb].items() if key not in _NEVER_SAVED}
     # where and on what a study runs; networks and detectors have data and trainings of their own kind
@@ -281,19 +288,6 @@ def _begun_detector(verb: str, sections: dict[str, Any]) -> dict[str, Any]:
     begun: dict[str, Any] = next((sections[part] for part in sections if part in _DETECTOR_PARTS), {})
     left_out = {*_NEVER_SAVED, *(["train"] if verb == "detect" else [])}
     return {item.name: begun[item.name] for item in fields(DetectorConfig) if item.name in begun.keys() - left_out}
-
-
-def _quote(argument: str) -> str:
-    """Quote a value that is neither a plain word or number nor written as a list, mapping or quotation.
-
-    Hydra has a grammar of its own for values: it would read block strings joined by commas as a sweep, which we have
-    not, and stumble over a path with brackets or a URL with a question mark.
-    """
-    key, equals, value = argument.partition("=")
-    if not equals or re.fullmatch(r"[\w.+-]*|[\['\"{].*", value, flags=re.DOTALL):
-        return argument
-    escaped = value.replace("'", "\\'")
-    return f"{key}='{escaped}'"
 
 
 def _meanings(schema: type) -> dict[str, str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from scalesearch.data import DataConfig
 from scalesearch.detection.predicting import PredictConfig
 from scalesearch.detection.studies import DetectConfig, DetectScaleConfig
 from scalesearch.errors import ConfigError
 from scalesearch.export.config import ExportConfig
 from scalesearch.measure.latency_table import LatencyTableConfig
+from scalesearch.report.plot import FORMATS
 from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
 from scalesearch.search.fidelity import FidelityConfig
+from scalesearch.search.planning import PlanConfig
 from scalesearch.study.folder import StudyFolder
-from scalesearch.study.settings import check_at_least, check_device
+from scalesearch.study.settings import check_at_least, check_choice, check_device
 
 
 @dataclass(kw_only=True, slots=True)
@@ -51,12 +54,18 @@ class ReportConfig:
         results: Folder that holds studies.
         storage: URL of the study's storage, where it is not its own SQLite file.
         compare: Another study of the same results folder, shown beside this one.
+        formats: Of the pictures, joined by commas: png (which is always written, for README.md shows it), svg, pdf.
     """
 
     study: str = "study"
     results: str = "results"
     storage: str | None = None
     compare: str | None = None
+    formats: str = "png,svg"
+
+    def __post_init__(self) -> None:
+        for name in self.formats.split(","):
+            check_choice("formats", name, FORMATS)
 
     @property
     def folder(self) -> StudyFolder:
@@ -114,6 +123,47 @@ class DoctorConfig:
         return StudyFolder.of(self.results, self.study)
 
 
+@dataclass(kw_only=True, slots=True)
+class DataCheckConfig:
+    """The keys of ``scalesearch data-check``.
+
+    Attributes:
+        data: The images.
+    """
+
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass(kw_only=True, slots=True)
+class NewConfig:
+    """The keys of ``scalesearch new``.
+
+    Attributes:
+        folder: Where to, made if it is missing; ``scalesearch new DIR`` says the same.
+        data: The images it is for; their size is looked at.
+    """
+
+    folder: str = "study"
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+@dataclass(kw_only=True, slots=True)
+class CompletionConfig:
+    """The keys of ``scalesearch completion``.
+
+    Attributes:
+        shell: ``bash``, ``zsh`` or ``fish``; ``scalesearch completion bash`` says the same.
+    """
+
+    shell: str = "bash"
+
+    def __post_init__(self) -> None:
+        check_choice("shell", self.shell, SHELLS)
+
+
 SCHEMAS: dict[str, type] = {
     "search": SearchConfig,
     "scale": ScaleConfig,
@@ -129,4 +179,8 @@ SCHEMAS: dict[str, type] = {
     "predict": PredictConfig,
     "export": ExportConfig,
     "doctor": DoctorConfig,
+    "data-check": DataCheckConfig,
+    "plan": PlanConfig,
+    "new": NewConfig,
+    "completion": CompletionConfig,
 }

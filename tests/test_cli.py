@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 from safetensors.torch import load_model
 
 from scalesearch.arch import ArchSpec
@@ -62,7 +63,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     [
         (
             "serch",
-            "the verbs are run, search, .*, detect, detect-scale, predict, export, doctor; got 'serch' .*",
+            "the verbs are run, search, .*, detect, detect-scale, predict, export, doctor, .*; got 'serch' .*",
         ),
         ("watch port=99999", r"port must be in 0 \.\. 65535, got 99999"),
         ("watch study=nowhere", "results/nowhere: there is no such study"),
@@ -84,6 +85,14 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("search data.stored_size=0", r"data\.stored_size must be at least 1, got 0"),
         ("search train.augmentation.crop_padding=2", r"augmentation\.crop_padding must be in \[0, 0\.5\], got 2\.0"),
         ("search sampler=cma", "sampler must be one of predictor, random, tpe, nsga2, gp, got 'cma'"),
+        ("search --cfg all", "--cfg must be job, the configuration of the verb, got 'all'"),
+        ("search --cfg", "--cfg must be job, the configuration of the verb, got ''"),
+        ("search -m seed=0,1 sampler=cma", "sampler must be one of predictor, random, tpe, nsga2, gp, got 'cma'"),
+        ("search config=nowhere.yaml", r"config: nowhere\.yaml cannot be read \(No such file or directory\)"),
+        ("report formats=jpg", "formats must be one of png, svg, pdf, got 'jpg'"),
+        ("plan score=proxy", "score must be brief, .*; got 'proxy'"),
+        ("completion tcsh", "shell must be one of bash, zsh, fish, got 'tcsh'"),
+        ("data chek", "the verbs are .*; got 'data' .*"),
         ("search device=gpu", "device must be cpu, cuda or cuda:N, got 'gpu'"),
         ("search study=a/b", "study must be letters, digits, dots, dashes and underscores, got 'a/b'"),
         ("search data=folder", r"data\.root must say where the folder data are, got an empty one"),
@@ -98,7 +107,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("family base=efficientnet-b0 factors=1,2", "factors are a file that scale wrote, or numbers .*; got '1,2'"),
         ("family phi=[]", r"phi must be exponents in .*; got \[\]"),
         ("report study=nowhere", "results/nowhere: there is no such study"),
-        ("report trials=3", "scalesearch report has the keys compare, results, storage, study; got 'trials'"),
+        ("report trials=3", "scalesearch report has the keys compare, formats, results, storage, study; got 'trials'"),
         ("profile arch=ds_r1_k4_s1_c16", "block string 'ds_r1_k4_s1_c16': kernel_size must be odd, got 4"),
         ("profile image_size=0", "image_size must be at least 1, got 0"),
         ("detect neck=foo", "neck must be one of fpn, panet, bifpn, got 'foo'"),
@@ -240,6 +249,49 @@ def test_run_leaves_a_whole_study_and_run_again_trains_nothing(capsys: pytest.Ca
     grown = pd.read_csv(folder / "trials.csv")
     assert sorted(grown[grown.part == "scale"].seed) == sorted([*trials[trials.part == "scale"].seed, *(
         [1] * (trials.part == "scale").sum())])  # fmt: skip
+
+
+def test_cfg_job_shows_a_configuration_that_a_file_of_keys_gives_back(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "--cfg", "job", "study=mine", "trials=3", "storage=postgresql://me:secret@host/db"]) == 0
+    shown = capsys.readouterr().out
+    assert yaml.safe_load(shown)["trials"] == 3
+    assert "secret" not in shown
+    Path("mine.yaml").write_text(shown.replace("postgresql://me:***@host/db", "sqlite:///x.db"), encoding="utf-8")
+    assert main(["search", "-c", "job", "config=mine.yaml", "seed=5"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["seed"] == 5
+    assert main(["search", "--cfg=job", "-m", "seed=0,1"]) == 0
+    assert [each["seed"] for each in yaml.safe_load_all(capsys.readouterr().out)] == [0, 1]
+    assert not Path("results").exists()
+
+
+@pytest.mark.slow
+def test_a_sweep_leaves_a_study_for_each_run(capsys: pytest.CaptureFixture[str]) -> None:
+    search = ["search", "-m", "study=mine", "space=space.yaml", "trials=1", "sampler=tpe,random", *TINY]
+    assert main(search) == 0
+    assert capsys.readouterr().out.count("Base network") == 2
+    assert {path.parent.name for path in Path("results").glob("*/base.yaml")} == {"mine-tpe", "mine-random"}
+
+
+def test_new_makes_files_that_every_verb_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new", "mine", "data.patches_per_class=2"]) == 0
+    assert "Next: scalesearch data check config=mine/config.yaml" in capsys.readouterr().out
+    for verb in SCHEMAS.keys() - {"new", "completion", "detect", "detect-scale", "predict"}:
+        assert main([verb, "--cfg", "job", "config=mine/config.yaml"]) == 0
+    capsys.readouterr()
+    assert refuse(["new", "mine"], capsys).startswith("mine/config.yaml: is there already")
+
+
+def test_data_check_is_exit_code_1_where_something_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    tiny = ["data.patches_per_class=20", "data.eval_patches_per_class=10", "data.stored_size=32"]
+    assert main(["data", "check", *tiny]) == 0
+    assert "11 classes" in capsys.readouterr().out
+    for number in range(24):
+        for folder in (Path("pictures/cat"), Path("pictures/dog")):
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((32, 32), 90 + number).convert("RGB").save(folder / f"{number}.png")
+    Path("pictures/cat/cut.png").write_bytes(b"cut")
+    assert main(["data-check", "data=folder", "data.root=pictures"]) == 1
+    assert "pictures cannot be read: cat/cut.png" in capsys.readouterr().out
 
 
 SEARCH = ["search", "study=mine", "space=space.yaml", "trials=9", *TINY]

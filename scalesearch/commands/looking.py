@@ -10,13 +10,14 @@ from scalesearch.measure.profiling import ProfileInfo, profile_network
 from scalesearch.report.studies import write_report
 from scalesearch.report.watching import serve_page, wait_for_interrupt
 from scalesearch.schemas import DoctorConfig, ProfileConfig, ReportConfig, WatchConfig
+from scalesearch.search.planning import PlanConfig, plan_search
 from scalesearch.study.doctor import examine
 from scalesearch.study.progress import StepsDisplay
 
 
 def report(config: ReportConfig) -> None:
     """Write the tables, pictures and the page of a study."""
-    written = write_report(config.folder, config.storage, config.compare)
+    written = write_report(config.folder, config.storage, config.compare, config.formats.split(","))
     for line in written.lines:
         say(line)
     say_written(*written.files)
@@ -63,6 +64,21 @@ def latency_table(config: LatencyTableConfig) -> None:
             f" {error.noise_pct:.1f} % above the least, which counts"
         )
     say_written(result.path)
+
+
+def plan(config: PlanConfig) -> None:
+    """Say what a search will take in trials, hours, memory and disk on this machine, from a few real steps."""
+    with StepsDisplay() as display:
+        info = plan_search(config, on_network=display)
+    title = f"{info.num_timed_steps} steps of each, {info.workers} at once on {info.threads} threads each"
+    table = new_table(title, "network", "macs", "acts", "ms a step", "s beside steps", "s a trial", "memory MiB")
+    for name, timed in zip(("small", "median", "large"), info.timed, strict=True):
+        seconds = timed.trial_seconds(info.num_steps)
+        times = (f"{1000 * timed.step_seconds:.1f}", f"{timed.fixed_seconds:.1f}", f"{seconds:.1f}")
+        table.add_row(name, f"{timed.cost.macs:,}", f"{timed.cost.acts:,}", *times, f"{timed.memory_mib:,.0f}")
+    wide_console().print(table)
+    for sentence in info.sentences():
+        say(sentence)
 
 
 def doctor(config: DoctorConfig) -> None:

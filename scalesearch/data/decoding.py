@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -42,6 +43,8 @@ _BROKEN = (
     *(RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
 )
 
+_EXIF_ORIENTATION = 0x0112  # 1, or nothing: as it is stored
+
 # Pillow turns these to RGB by clipping at 255, which would make a 16-bit picture white without a word.
 _WIDE_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
 
@@ -68,6 +71,24 @@ def read_head(path: Path) -> tuple[int, int]:
     """
     with _open(path) as picture:
         return picture.height, picture.width
+
+
+class PictureHead(NamedTuple):
+    """What a picture's head says beside its size: Pillow's mode, and whether EXIF asks for a rotation."""
+
+    mode: str
+    is_rotated: bool
+
+
+def read_kind(data: bytes) -> PictureHead:
+    """Return what the head of an encoded picture says of its colours and its rotation.
+
+    Raises:
+        ValueError: The bytes are no picture.
+    """
+    with _open(io.BytesIO(data)) as picture:
+        mode = f"{picture.mode} with transparency" if "transparency" in picture.info else picture.mode
+        return PictureHead(mode, picture.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1))
 
 
 @contextmanager

@@ -96,8 +96,12 @@ def load_data(config: DataConfig, cache: Path | None = None) -> ImageData:
     )
 
 
-def open_source(config: DataConfig) -> SourceSplits:
+def open_source(config: DataConfig, *, takes_strangers: bool = False) -> SourceSplits:
     """Open the data set that the config names, decoding nothing.
+
+    Args:
+        config: Which data.
+        takes_strangers: Whether folders of val and test may name classes that train lacks, for a mere look.
 
     Raises:
         DataError: See the format's own file.
@@ -106,7 +110,7 @@ def open_source(config: DataConfig) -> SourceSplits:
         case "patches":
             return open_patches(train_per_class=config.patches_per_class, eval_per_class=config.eval_patches_per_class)
         case "folder":
-            return open_folder(Path(config.root))
+            return open_folder(Path(config.root), takes_strangers=takes_strangers)
         case "npz":
             return open_npz(Path(config.root))
         case "parquet":

@@ -88,7 +88,8 @@ def survey_stream(
     for name, source in sources.items():
         digest.update(f"{name} {len(source)}\n".encode())
         digest.update(np.ascontiguousarray(source.labels).tobytes())
-        digest.update("\n".join(source.describe(index) for index in range(len(source))).encode())
+        names = "\n".join(source.describe(index) for index in range(len(source)))
+        digest.update(names.encode("utf-8", "surrogateescape"))
     return Prepared(images={}, labels={}, facts=_gather_facts(decoded, digest.hexdigest()))
 
 

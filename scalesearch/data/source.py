@@ -125,5 +125,7 @@ def identify_files(paths: Iterable[Path]) -> str:
     digest = hashlib.sha256()
     for path in paths:
         status = path.stat()
-        digest.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        # a name that is no UTF-8 comes as half characters, which would not be encoded otherwise
+        place = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        digest.update(place.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

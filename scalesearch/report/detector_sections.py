@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -39,7 +40,9 @@ DETECTOR_COLUMNS = {
 }
 
 
-def draw_detectors(folder: StudyFolder, trials: pd.DataFrame) -> tuple[Path, ...]:
+def draw_detectors(
+    folder: StudyFolder, trials: pd.DataFrame, formats: Sequence[str] = ("png", "svg")
+) -> tuple[Path, ...]:
     """Draw the frontier of the study's detectors, AP against macs and latency."""
     title = f"What compute buys: detectors of study {folder.name}"
     detectors = _with_quiet_latencies(folder, trials[trials.part.isin(DETECTOR_PARTS)])
@@ -47,7 +50,7 @@ def draw_detectors(folder: StudyFolder, trials: pd.DataFrame) -> tuple[Path, ...
         frontier_info(detectors, cost="macs", score="val_ap", title=title),
         frontier_info(detectors, cost="latency_ms", score="val_ap", title=title),
     )
-    return save_figure(plot_frontiers(by_macs, by_latency), folder.root / _STEM)
+    return save_figure(plot_frontiers(by_macs, by_latency), folder.root / _STEM, formats)
 
 
 def _with_quiet_latencies(folder: StudyFolder, detectors: pd.DataFrame) -> pd.DataFrame:

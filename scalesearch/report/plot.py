@@ -6,6 +6,7 @@ the id in the SVG: ``front-search``, ``errors-family``, ``budget``.
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 from collections.abc import Sequence
@@ -31,6 +32,14 @@ COST_LABELS = {
     "peak_memory_mib": "peak memory of a pass, MiB",
 }
 SCORE_LABELS = {"val_top1": "top-1 on search-val", "test_top1": "top-1 on test", "val_ap": "AP on val"}
+FORMATS = ("png", "svg", "pdf")
+"""Of pictures."""
+
+_METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
 _RULE = ("α", "β", "γ")  # noqa: RUF001
 
 
@@ -90,18 +99,33 @@ def plot_scaling(info: ScalingInfo) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write ``stem.png`` (150 dpi) and ``stem.svg``, each whole or not at all, and return their paths.
+def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = ("png", "svg")) -> tuple[Path, ...]:
+    """Write ``stem.png`` (150 dpi), ``stem.svg`` and the like, each whole or not at all, and return their paths.
 
-    The same figure gives the same bytes: no date, and ids from a fixed salt. Missing folders are made; files of these
-    names are replaced.
+    The same figure gives the same bytes: no date, and ids from a fixed salt. A PDF embeds its fonts as TrueType, as
+    publishers ask. Missing folders are made; files of these names are replaced.
+
+    Args:
+        figure: The picture.
+        stem: Path without an ending.
+        formats: Some of ``FORMATS``.
     """
-    png, svg = (stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg"))
-    with matplotlib.rc_context({"svg.hashsalt": "scalesearch"}):
-        for path, metadata in ((png, {"Software": None}), (svg, {"Date": None})):
+    written = []
+    with matplotlib.rc_context({"svg.hashsalt": "scalesearch", "pdf.fonttype": 42}):
+        for name in formats:
+            path = stem.with_name(f"{stem.name}.{name}")
             with replacing(path) as temporary:
-                figure.savefig(temporary, format=path.suffix[1:], dpi=150, metadata=metadata)
-    return png, svg
+                figure.savefig(temporary, format=name, dpi=150, metadata=_METADATA[name])
+            written.append(path)
+    return tuple(written)
+
+
+def svg_text(figure: Figure, salt: str) -> str:
+    """Return a figure as an ``<svg>`` element, to stand inside a page; ids that differ by the salt do not clash."""
+    text = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": salt}):
+        figure.savefig(text, format="svg", metadata=_METADATA["svg"])
+    return text.getvalue()[text.getvalue().index("<svg") :]
 
 
 def _draw_frontiers(infos: Sequence[FrontierInfo], *, width: float, num_columns: int) -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,12 @@ class Report:
     lines: tuple[str, ...]
 
 
-def write_report(folder: StudyFolder, storage: str | None = None, compare: str | None = None) -> Report:
+def write_report(
+    folder: StudyFolder,
+    storage: str | None = None,
+    compare: str | None = None,
+    formats: Sequence[str] = ("png", "svg"),
+) -> Report:
     """Write ``trials.csv``, the frontier, a grid's candidates, the study's ``README.md`` and its page ``report.html``.
 
     Args:
@@ -40,10 +46,12 @@ def write_report(folder: StudyFolder, storage: str | None = None, compare: str |
         storage: URL of its storage, where it is not its own SQLite file.
         compare: Another study in the same results folder: its search is drawn beside this one's, and all of it stands
             on the page.
+        formats: Of the pictures; ``png`` is written too where it is not among them, for the README shows it.
 
     Raises:
         StudyError: A study has no record, this one no trial that was trained, or the two are the same.
     """
+    formats = tuple(dict.fromkeys(("png", *formats)))
     readers = open_studies(folder, storage, compare)
     records, trials = (
         load_records(folder.storage_url(storage), folder.name),
@@ -52,7 +60,7 @@ def write_report(folder: StudyFolder, storage: str | None = None, compare: str |
     # a proposal by a cheap score and the readings of fidelity are no results
     records = [record for record in records if record.part in (*SERIES_ORDER, CURVES, *DETECTOR_PARTS)]
     detectors = trials[trials.part.isin(DETECTOR_PARTS)]
-    pictures = list(draw_detectors(folder, detectors)) if (detectors.state == "COMPLETE").any() else []
+    pictures = list(draw_detectors(folder, detectors, formats)) if (detectors.state == "COMPLETE").any() else []
     lines = _detector_lines(detectors) if pictures else []
     frontier = scaling = None
     networks = trials[trials.part.isin((*SERIES_ORDER, CURVES))]
@@ -67,11 +75,11 @@ def write_report(folder: StudyFolder, storage: str | None = None, compare: str |
             records.append(beside)
             drawn = pd.concat([drawn, beside.frame()], ignore_index=True)
         frontier = frontier_info(drawn, budget=_budget_macs(folder), title=f"What compute buys: study {folder.name}")
-        pictures += save_figure(_plot_networks(frontier, drawn), folder.root / "frontier")
+        pictures += save_figure(_plot_networks(frontier, drawn), folder.root / "frontier", formats)
         lines = [*_frontier_lines(frontier), *lines]
     if "scale" in set(networks.part):
         scaling = grid_info(networks[networks.part == "scale"])
-        pictures += save_figure(plot_scaling(scaling), folder.root / "scaling")
+        pictures += save_figure(plot_scaling(scaling), folder.root / "scaling", formats)
     write_atomically(folder.readme, write_summary(folder, records, frontier, scaling))
     page = write_report_page(folder, readers)
     return Report((folder.table("trials"), *pictures, folder.readme, page), tuple(lines))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 
 from scalesearch.arch import ArchSpec, network_cost
 from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError
+from scalesearch.measure.available_memory import available_gib
 from scalesearch.measure.memory import peak_memory_mib
 from scalesearch.measure.memory_floor import memory_floor_mib
 from scalesearch.measure.probe import check_counts
 from scalesearch.nn import build_network
 from scalesearch.study.settings import StudyConfig
-
-_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def pass_memory_mib(arch: ArchSpec, *, num_classes: int, device: str = "cpu", batch_size: int = 1) -> float:
@@ -78,15 +75,3 @@ def check_memory(
             f" {needed:,.1f} GiB of memory{at_once}, and {device} has {available:,.1f} GiB; make train.batch_size or"
             " the network smaller"
         )
-
-
-def available_gib(device: str = "cpu") -> float:
-    """Return the memory of a CUDA device, or of this machine as far as its control group may use it."""
-    if device != "cpu":
-        return torch.cuda.get_device_properties(device).total_memory / 2**30
-    sizes = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in _CGROUP_LIMITS:
-        text = path.read_text(encoding="ascii").strip() if path.is_file() else ""
-        if text.isdecimal():  # "max" is no limit
-            sizes.append(int(text))
-    return min(sizes) / 2**30

@@ -144,3 +144,13 @@ def test_a_failed_write_leaves_the_old_file(
         save_figure(figure, tmp_path / "frontier")
     assert png.read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_pdf_is_reproducible_and_embeds_its_fonts_as_truetype(trials: pd.DataFrame, tmp_path: Path) -> None:
+    figure = plot_frontier(frontier_info(trials))
+    (one,), (other,) = (save_figure(figure, tmp_path / name, formats=("pdf",)) for name in ("one", "other"))
+    content = one.read_bytes()
+    assert content == other.read_bytes()
+    assert b"/CreationDate" not in content
+    assert b"/FontFile2" in content  # TrueType
+    assert b"/Type3" not in content

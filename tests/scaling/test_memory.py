@@ -11,6 +11,7 @@ import torch
 
 from scalesearch.arch import ArchSpec, ScalingFactors, network_cost, scale_arch
 from scalesearch.errors import ConfigError
+from scalesearch.measure import available_memory
 from scalesearch.measure.memory import peak_memory_mib
 from scalesearch.measure.training import TrainConfig
 from scalesearch.nn import build_network
@@ -95,7 +96,7 @@ def test_a_control_group_limits_the_memory_there_is(monkeypatch: pytest.MonkeyPa
     free = available_gib()
     for text, expected in (("1073741824\n", min(1.0, free)), ("max\n", None)):
         (tmp_path / "memory.max").write_text(text, encoding="ascii")
-        monkeypatch.setattr(memory_file, "_CGROUP_LIMITS", (tmp_path / "memory.max", tmp_path / "missing"))
+        monkeypatch.setattr(available_memory, "_CGROUP_LIMITS", (tmp_path / "memory.max", tmp_path / "missing"))
         assert expected is None or available_gib() == expected
     assert available_gib() >= free
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from scalesearch.arch import SearchSpace
 from scalesearch.arch.reading import read_arch, read_rule, read_rule_base
 from scalesearch.config import load_config, read_key
-from scalesearch.data.decoding import decode_image
+from scalesearch.data.decoding import decode_image, read_kind
 from scalesearch.detection.arch.reading import load_detector
 from scalesearch.detection.data.coco import CocoFiles, open_coco
 from scalesearch.detection.data.voc import open_voc
@@ -105,12 +105,16 @@ READERS: dict[str, Reader] = {
     "argument": Reader(documents.argument, _from_text(lambda text: read_key("predict", text))),
     "configuration": Reader(documents.arguments, _from_text(lambda text: load_config("predict", text.split("\n")))),
     "config.yaml": Reader(documents.study_configs, _from_file("config.yaml", _read_study)),
+    "file of keys": Reader(
+        documents.study_configs, _from_file("keys.yaml", lambda path: load_config("search", [f"config={path}"]))
+    ),
     "coco": Reader(_json(documents.COCO), _prepare_coco),
     "voc": Reader(documents.voc, _prepare_voc),
     "detector": Reader(documents.detectors, _from_file("detector.yaml", load_detector)),
     "latency table": Reader(documents.latency_tables, _from_file("latency.json", LatencyTable.load)),
     "results table": Reader(documents.results_tables, lambda _: _read_table),
     "picture": Reader(documents.pictures, lambda _: decode_image, refusals=(ValueError,)),
+    "kind of picture": Reader(documents.pictures, lambda _: read_kind, refusals=(ValueError,)),
     "npz": Reader(documents.npz, _from_file("data.npz", documents.read_npz)),
     "parquet": Reader(documents.parquet, _from_file("train.parquet", documents.read_parquet)),
     "tar": Reader(documents.tars, _from_file("data.tar", documents.read_tar)),

@@ -41,7 +41,11 @@ class FolderSource:
 
     def read(self, index: int) -> Pixels:
         """Decode one file, shape (H, W, 3)."""
-        return decode_image((self.root / self.names[index]).read_bytes())
+        return decode_image(self.encoded(index))
+
+    def encoded(self, index: int) -> bytes:
+        """Return one file's bytes."""
+        return (self.root / self.names[index]).read_bytes()
 
     def describe(self, index: int) -> str:
         """Return the file's path below the root."""
@@ -62,19 +66,27 @@ class TarSource:
 
     def read(self, index: int) -> Pixels:
         """Decode one member, shape (H, W, 3)."""
+        return decode_image(self.encoded(index))
+
+    def encoded(self, index: int) -> bytes:
+        """Return one member's bytes."""
         offset, size = (int(number) for number in self.extents[index])
         # Opened anew each time: it costs microseconds, and a handle kept open would share its position with forks.
         with self.archive.open("rb") as file:
             file.seek(offset)
-            return decode_image(file.read(size))
+            return file.read(size)
 
     def describe(self, index: int) -> str:
         """Return the member's name."""
         return self.names[index]
 
 
-def open_folder(root: Path) -> SourceSplits:
+def open_folder(root: Path, *, takes_strangers: bool = False) -> SourceSplits:
     """List the pictures of a folder or of an uncompressed tar.
+
+    Args:
+        root: The folder or tar.
+        takes_strangers: Whether val and test may have classes that train lacks, for a look at the data alone.
 
     Raises:
         DataError: The root is missing, holds no picture, mixes the two layouts, or has a class in test that train
@@ -83,14 +95,17 @@ def open_folder(root: Path) -> SourceSplits:
     if root.is_dir():
         names = _list_folder(root)
         paths = [root / name for name in names]
-        return _build_splits(root, names, identify_files(paths), lambda some, labels: FolderSource(root, some, labels))
+        identity = identify_files(paths)
+        return _build_splits(
+            root, names, identity, lambda some, labels: FolderSource(root, some, labels), takes_strangers
+        )
     if root.is_file():
         extents = _list_tar(root)
 
         def make_tar_source(some: tuple[str, ...], labels: Labels) -> TarSource:
             return TarSource(root, some, labels, np.array([extents[name] for name in some], dtype=np.int64))
 
-        return _build_splits(root, sorted(extents), identify_files([root]), make_tar_source)
+        return _build_splits(root, sorted(extents), identify_files([root]), make_tar_source, takes_strangers)
     raise DataError(f"{root}: root must be a folder of pictures or a .tar of one, got nothing by that name")
 
 
@@ -124,12 +139,15 @@ def _is_picture(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
-def _build_splits(root: Path, names: Sequence[str], identity: str, make_source: _MakeSource) -> SourceSplits:
+def _build_splits(
+    root: Path, names: Sequence[str], identity: str, make_source: _MakeSource, takes_strangers: bool
+) -> SourceSplits:
     """Sort the pictures into splits and classes by the folders of their names."""
     if not names:
         raise DataError(f"{root}: holds no picture; read are {', '.join(sorted(SUFFIXES))}")
     grouped = _group_by_split(root, names)
-    class_names = tuple(sorted({class_name for _, class_name in grouped["train"]}))
+    known = grouped if takes_strangers else ("train",)
+    class_names = tuple(sorted({class_name for split in known for _, class_name in grouped[split]}))
     sources = {split: _label(root, split, grouped[split], class_names, make_source) for split in grouped}
     return SourceSplits(
         train=sources["train"],

@@ -52,14 +52,22 @@ class ParquetSource:
 
     def read(self, index: int) -> Pixels:
         """Decode the image of one row, shape (H, W, 3)."""
+        return decode_image(self.encoded(index))
+
+    def encoded(self, index: int) -> bytes:
+        """Return the bytes of one row's image.
+
+        Raises:
+            ValueError: The row has none.
+        """
         group = int(np.searchsorted(self.ends, index, side="right"))
         start = int(self.ends[group - 1]) if group else 0
         path, number = self.groups[group]
         cell = read_image_cells(path, number, self.image_column)[index - start].as_py()
-        data = cell["bytes"] if isinstance(cell, Mapping) else cell
+        data: bytes | None = cell["bytes"] if isinstance(cell, Mapping) else cell
         if data is None:
             raise ValueError("the row holds no image bytes")
-        return decode_image(data)
+        return data
 
     def describe(self, index: int) -> str:
         """Return the file and the row group of one row, and the row's number in its split."""
