@@ -6,12 +6,11 @@ import contextlib
 import io
 from pathlib import Path
 
+from computed.tables import write_table
 from scalesearch.cli import VERBS, main
 from scalesearch.config import conf_of, describe_keys
 from scalesearch.report.markdown import plain_text
 from scalesearch.schemas import SCHEMAS
-
-from computed.tables import write_table
 
 
 def describe_group(verb: str, *prefixes: str) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from computed.tables import write_table
 from scalesearch import ArchSpec, ScalingFactors, network_cost, published_arch, scale_arch
 from scalesearch.scaling import scaling_grid
-
-from computed.tables import write_table
 
 B0 = published_arch("efficientnet-b0")
 PAPER = ScalingFactors(alpha=1.2, beta=1.1, gamma=1.15)

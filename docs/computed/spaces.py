@@ -7,11 +7,10 @@ import re
 import statistics
 from collections.abc import Mapping, Sequence
 
+from computed.tables import write_table
 from scalesearch import ArchSpec, SearchSpace, network_cost, published_arch
 from scalesearch.arch.budget import min_cost
 from scalesearch.paths import SEARCH_SPACES
-
-from computed.tables import write_table
 
 DRAWN = 1000
 COSTS = ("macs", "params", "acts")
@@ -36,7 +35,9 @@ def list_spaces() -> str:
                 " to ".join(map(_millions, (min(macs), max(macs)))),
             ]
         )
-    return write_table(["space", "images", "stages", "settings", f"macs of {DRAWN:,} networks drawn, in millions"], rows)
+    return write_table(
+        ["space", "images", "stages", "settings", f"macs of {DRAWN:,} networks drawn, in millions"], rows
+    )
 
 
 def describe_space(name: str) -> str:

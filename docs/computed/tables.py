@@ -17,7 +17,7 @@ class MarkdownTable:
     rows: tuple[tuple[str, ...], ...]
 
     def where(self, condition: str) -> MarkdownTable:
-        """Return the rows where a column is one of several texts: ``sampler = ours; random``; all where nothing is said.
+        """Return the rows where a column has one of some texts, as ``sampler = ours; random``; all if nothing is said.
 
         Raises:
             ValueError: There is no such column, or no row has one of the texts.
