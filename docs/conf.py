@@ -18,7 +18,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 exclude_patterns = ["computed"]
 root_doc = "index"
 nitpicky = False
-suppress_warnings = ["toc.empty_glob"]  # the index has room for guides that may not be written yet
 
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]

@@ -8,6 +8,7 @@ the repository (contributing, the changelog, the studies in results/) becomes pa
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -83,6 +84,16 @@ def _mend_links(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = pages.mend_links(source[0], Path("docs") / f"{docname}.md", Path("docs") / f"{docname}.md")
 
 
+def _drop_empty_globs(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Leave out what a toctree has room for and nobody has written yet, of which Sphinx would warn."""
+    here = Path(app.srcdir, docname).parent
+
+    def keep(match: re.Match[str]) -> str:
+        return match[0] if any(here.glob(f"{match[1]}*.md")) else ""
+
+    source[0] = re.sub(r"^([\w/-]+)\*\n", keep, source[0], flags=re.MULTILINE)
+
+
 def _keep_out_of_search(app: Sphinx, env: BuildEnvironment) -> None:
     for docname in QUIET:
         if docname not in env.found_docs:
@@ -96,5 +107,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("figures", Figures)
     app.connect("config-inited", _write_pages)
     app.connect("source-read", _mend_links)
+    app.connect("source-read", _drop_empty_globs)
     app.connect("env-updated", _keep_out_of_search)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from computed.tables import write_table
 from scalesearch import ArchSpec, ScalingFactors, network_cost, published_arch, scale_arch
+from scalesearch.arch.scaling import DepthRounding
 from scalesearch.scaling import scaling_grid
 
 B0 = published_arch("efficientnet-b0")
 PAPER = ScalingFactors(alpha=1.2, beta=1.1, gamma=1.15)
-ROUNDINGS = ("ceil", "round", "floor")
+ROUNDINGS: tuple[DepthRounding, ...] = get_args(DepthRounding)
 ONE_AT_A_TIME = {
     "depth alone, alpha = 1.2": ScalingFactors(PAPER.alpha, 1, 1),
     "width alone, beta = 1.1": ScalingFactors(1, PAPER.beta, 1),
