@@ -32,7 +32,7 @@ python_use_unqualified_type_names = True
 add_module_names = False
 toc_object_entries_show_parents = "hide"
 
-copybutton_exclude = ".linenos, .gp, .go"
+copybutton_exclude = ".linenos, .gp, .go"  # a prompt and what a program answered are not copied
 
 html_theme = "furo"
 html_title = f"scalesearch {release}"

@@ -145,7 +145,7 @@ def draw_flow() -> str:
     y = drawing.part(
         y,
         "scalesearch detect",
-        "study=mine data=coco data.root=DIR neck=fpn,bifpn",
+        "study=mine data=coco data.root=DIR backbone=results/mine/base.yaml",
         [
             ("detector", "backbone, neck,\nheads, anchors"),
             ("train", "necks, fusions and phis\nside by side, each seed"),
