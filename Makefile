@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 AUDIT ?= .venv-audit
 AUDIT_FLAGS ?= --strict
 
-.PHONY: demo test check format bench audit clean
+.PHONY: demo test check format docs bench audit clean
 
 demo: $(STAMP)  ## search, scaling grid, family and frontier on embedded images: results/demo/
 	$(BIN)/scalesearch run
@@ -23,6 +23,10 @@ format: $(STAMP)  ## write the format and the fixes that are safe
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(STAMP)  ## the documentation site, in build/docs; a warning is an error, and nothing is fetched
+	OMP_NUM_THREADS=1 $(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+	@echo "build/docs/index.html"
+
 bench: $(STAMP)  ## speed beside peers, as ratios
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/cost_speed.py
 
@@ -35,7 +39,7 @@ $(AUDIT)/bin/pip-audit:
 	$(AUDIT)/bin/python -m pip install --quiet pip-audit
 
 clean:
-	rm -rf $(VENV) $(AUDIT) results/demo
+	rm -rf $(VENV) $(AUDIT) results/demo build/docs docs/generated
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
