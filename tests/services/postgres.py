@@ -57,22 +57,26 @@ class PostgresServer:
 
     def start(self) -> PostgresServer:
         """Begin the server and wait until it answers; after a crash it recovers first."""
-        # a killed server leaves children that hold its shared memory for a moment
+        given_up = time.monotonic() + _START_SECONDS
+        while True:
+            if self.process is None or self.process.poll() is not None:
+                self._begin()
+            try:
+                self.connect().close()
+                return self
+            except psycopg.OperationalError:
+                if time.monotonic() > given_up:
+                    raise RuntimeError(self._log.read_text(encoding="utf-8")[-2000:]) from None
+                time.sleep(0.05)
+
+    def _begin(self) -> None:
+        """Begin a process, which ends again while children of a killed one still hold its shared memory."""
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         settings = ("listen_addresses=127.0.0.1", f"port={self._port}", "unix_socket_directories=", "fsync=off")
         options = [part for setting in settings for part in ("-c", setting)]
         with self._log.open("ab") as log:
             command = [str(self._binaries / "postgres"), "-D", str(self._data), *options]
             self.process = subprocess.Popen(command, user=self._user, stdout=log, stderr=log, cwd="/")
-        given_up = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                self.connect().close()
-                return self
-            except psycopg.OperationalError:
-                if time.monotonic() > given_up or self.process.poll() is not None:
-                    raise RuntimeError(self._log.read_text(encoding="utf-8")[-2000:]) from None
-                time.sleep(0.05)
 
     def kill(self) -> None:
         """SIGKILL the server and its children at once."""
