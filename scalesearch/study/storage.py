@@ -6,17 +6,19 @@ import functools
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError, ProgrammingError
 
 from scalesearch.errors import StudyError
 from scalesearch.study.folder import mask_password
+from scalesearch.study.reading import read_all_trials
 
 PATIENCE_SECONDS = 120.0
 """How long a driver waits for a database that is away."""
@@ -41,6 +43,18 @@ class PatientStorage(RDBStorage):
         self._is_open = False
         super().__init__(url, engine_kwargs)
         self._is_open = True  # what cannot even be opened is the user's to mend, not to be waited for
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """Return trials; all of a study, as when it is opened, without Optuna's objects of every row."""
+        if states is None and trial_id_greater_than < 0:
+            return read_all_trials(self.engine, study_id)
+        return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
 
     def patiently(self, call: Callable[[], T]) -> T:
         """Make a call, again and again while the database is away; twice, where its answer was lost.
@@ -116,7 +130,7 @@ _WAITED_FOR = (
     "_get_trials", "get_best_trial",
 )  # fmt: skip
 for _name in _WAITED_FOR:
-    setattr(PatientStorage, _name, _patient(getattr(RDBStorage, _name)))
+    setattr(PatientStorage, _name, _patient(getattr(PatientStorage, _name)))
 PatientStorage.set_trial_state_values = _tell_once(RDBStorage.set_trial_state_values)  # type: ignore[method-assign]
 
 

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from scalesearch.arch import Cost
-from scalesearch.atomic import write_atomically
+from scalesearch.atomic import replacing
 from scalesearch.errors import StudyError
 from scalesearch.study.cache import TrialCache
 from scalesearch.study.drivers import DRIVER_TIMEOUT, Drivers, SoleDriver, open_drivers
@@ -254,7 +254,8 @@ def write_trials(folder: StudyFolder, url: str, own: Record | None = None) -> pd
         StudyError: The storage has no such study, or cannot be opened.
     """
     trials = _read_trials(folder, url, own)
-    write_atomically(folder.table("trials"), trials.to_csv(index=False))
+    with replacing(folder.table("trials")) as path:
+        trials.to_csv(path, index=False)
     return trials
 
 
@@ -272,7 +273,8 @@ def _read_trials(folder: StudyFolder, url: str, own: Record | None = None) -> pd
     if own is not None:
         own.look_again()
     records = [own if own and record.part == own.part else record for record in load_records(url, folder.name)]
-    return pd.concat([record.frame() for record in records], ignore_index=True)
+    frames = [record.frame() for record in records]
+    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
 
 
 def frame_of(part: str, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
