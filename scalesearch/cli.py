@@ -17,7 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from scalesearch.atomic import tells_of_no_room
-from scalesearch.commands import detectors, looking, networks
+from scalesearch.commands import detectors, looking, networks, training
 from scalesearch.config import PARTS, describe_keys, load_config, load_run_config
 from scalesearch.console import wide_console
 from scalesearch.errors import ScalesearchError, printable
@@ -30,6 +30,7 @@ VERBS: dict[str, Command] = {
     "search": networks.search,
     "scale": networks.scale,
     "family": networks.family,
+    "train": training.train,
     "report": looking.report,
     "profile": looking.profile,
     "latency-table": looking.latency_table,
@@ -46,6 +47,7 @@ _EXAMPLES = {
     "search": "scalesearch search study=mine data=folder data.root=DIR space=mbconv_small budget.macs=5e6 trials=40",
     "scale": "scalesearch scale study=mine step=0.1 seeds=3 plan=true",
     "family": "scalesearch family study=mine phi=0..2",
+    "train": "scalesearch train study=mine data=folder data.root=DIR member=phi=1 init=weights.safetensors seeds=3",
     "report": "scalesearch report study=mine",
     "profile": "scalesearch profile arch=efficientnet-b4",
     "latency-table": "scalesearch latency-table space=mbconv_small num_classes=10",

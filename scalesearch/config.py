@@ -46,7 +46,7 @@ class RunConfig:
 PARTS = ("search", "scale", "family")
 """Of ``run``."""
 
-_NETWORK_PARTS = (*PARTS, "fidelity", "scaling-curves")
+_NETWORK_PARTS = (*PARTS, "train", "fidelity", "scaling-curves")
 _DETECTOR_PARTS = ("detect-scale", "detect")
 _DETECTOR_VERBS = (*_DETECTOR_PARTS, "predict")
 
@@ -257,6 +257,8 @@ def _on_top_of_study(verb: str, composed: DictConfig, explicit: Sequence[str]) -
 
 def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
     sections = folder.read_config()
+    if verb == "train":
+        return _begun_images(sections)
     if verb in sections:
         return {key: value for key, value in sections[verb].items() if key not in _NEVER_SAVED}
     # where and on what a study runs; networks and detectors have data and trainings of their own kind
@@ -274,6 +276,13 @@ def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
         renamed = {"space": "space", "image_size": "image_size", "budget": "budget", "train": "brief"}
         taken |= {new: searched[key] for key, new in renamed.items() if key in searched}
     return taken
+
+
+def _begun_images(sections: dict[str, Any]) -> dict[str, Any]:
+    """Return on what and where the study's networks were trained: how, each command of ``train`` says for itself."""
+    begun = [section for part, section in sections.items() if part not in _DETECTOR_PARTS]
+    section: dict[str, Any] = sections.get("train") or next(iter(begun), {})
+    return {name: section[name] for name in (*_COMMON, "data") if name in section}
 
 
 def _begun_detector(verb: str, sections: dict[str, Any]) -> dict[str, Any]:

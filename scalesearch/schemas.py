@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from scalesearch.detection.predicting import PredictConfig
 from scalesearch.detection.studies import DetectConfig, DetectScaleConfig
 from scalesearch.measure.latency_table import LatencyTableConfig
+from scalesearch.retraining import RetrainConfig
 from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
 from scalesearch.search.fidelity import FidelityConfig
@@ -88,6 +89,7 @@ SCHEMAS: dict[str, type] = {
     "search": SearchConfig,
     "scale": ScaleConfig,
     "family": FamilyConfig,
+    "train": RetrainConfig,
     "report": ReportConfig,
     "profile": ProfileConfig,
     "latency-table": LatencyTableConfig,

@@ -20,7 +20,7 @@ FLOORS: list[tuple[int, set[str]]] = [
     (2, {"measure"}),
     (3, {"study"}),
     (4, {"search", "scaling"}),
-    (4, {"detection"}),
+    (4, {"detection", "retraining"}),
     (5, {"report"}),
     (6, {"schemas"}),
     (6, {"config"}),

@@ -114,6 +114,25 @@ class Record:
         elif begun != identity:
             raise StudyError(f"study {name}, part {part}, {_difference(begun, identity)}; choose another study name")
 
+    def keep(self, key: str, value: Mapping[str, Any], *, what: str, advice: str) -> None:
+        """Keep plain values under a key for the part's life.
+
+        Args:
+            key: Of the part.
+            value: What must stay the same.
+            what: The sentence's subject, where it does not.
+            advice: The sentence's end.
+
+        Raises:
+            StudyError: Other values are kept under the key.
+        """
+        value = json.loads(json.dumps(value))
+        kept = self.study.user_attrs.get(key)
+        if kept is None:
+            self.study.set_user_attr(key, value)
+        elif kept != value:
+            raise StudyError(f"part {self.part}: {what} {_difference(kept, value)}; {advice}")
+
     def look_again(self) -> None:
         """See at the next look at the trials what other drivers have written to running ones meanwhile."""
         cache = self.study._storage

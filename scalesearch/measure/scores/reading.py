@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
@@ -59,10 +60,10 @@ def read_latency(network: nn.Module, job: Job) -> Latency:
     return {"latency_ms": latency.p50_ms, "latency_p90_ms": latency.p90_ms}
 
 
-def save_weights(network: nn.Module, job: Job) -> None:
-    """Write the weights to the job's checkpoint, where it has one."""
-    if job.checkpoint is None:
+def save_weights(network: nn.Module, checkpoint: Path | None) -> None:
+    """Write the weights to a job's checkpoint, where it has one; the network is moved to the CPU."""
+    if checkpoint is None:
         return
     portable: Any = network.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    with replacing(job.checkpoint) as temporary:
+    with replacing(checkpoint) as temporary:
         save_model(portable, str(temporary))
