@@ -37,7 +37,7 @@ class Share:
 
     @contextmanager
     def apart(self, device: str = "cpu") -> Iterator[None]:
-        """Draw what is drawn inside as this process alone; the global generators stand alike in all of them after it."""
+        """Draw what is drawn inside as this process alone; after it the generators stand alike in all of them."""
         seed = int(torch.randint(2**62, ()))
         on_cuda = torch.device(device).type == "cuda"
         with torch.random.fork_rng(devices=[device] if on_cuda else []):

@@ -49,11 +49,8 @@ class Team:
 
     def spread(self, network: nn.Module) -> nn.Module:
         """Return the network with gradients that are means over the processes; weights stay in ``network``."""
-        return DistributedDataParallel(
-            network,
-            device_ids=None if self.device == "cpu" else [torch.device(self.device)],
-            broadcast_buffers=False,  # they are means, by ``average_buffers``
-        )
+        devices = None if self.device == "cpu" else [torch.device(self.device)]
+        return DistributedDataParallel(network, device_ids=devices)
 
     def average_buffers(self, network: nn.Module) -> None:
         """Make the running statistics of BatchNorm the means over the processes."""

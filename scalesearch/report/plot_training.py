@@ -22,6 +22,8 @@ _NUM_COLUMNS = 3
 _MOST_WITH_NUMBERS = 20
 """Classes up to which a cell has room for its percentage."""
 _LONGEST_NAME = 24
+_AXIS_LABELS = 0.5
+"""Inches under a plot that a sheet leaves for labels."""
 _WHITE_TO_BLUE = LinearSegmentedColormap.from_list("white to blue", ["#FFFFFF", canvas.BLUE])
 _DARK = 0.4
 """Share from which a cell's number is written in white."""
@@ -59,11 +61,12 @@ def plot_confusion(info: ConfusionInfo) -> Figure:
     size = canvas.TEXT_SIZE - 0.5 if numbers else 6.0
     margin = 0.35 + max(map(len, names)) * size * 0.62 / 72
     side = max(count * cell, 2.4)
+    below = max(0.0, margin - _AXIS_LABELS)  # the sheet has room for short ones
     footnote = _confusion_footnote(info)
     right = max(0.3, 6.0 - margin - side)  # title and footnote need the width
     figure, box = canvas.new_sheet(
         width=margin + side + right,
-        plot_height=side + margin,
+        plot_height=side + below,
         left=margin,
         right=right,
         title=info.title,
@@ -71,7 +74,7 @@ def plot_confusion(info: ConfusionInfo) -> Figure:
         footnote=footnote,
     )
     height = figure.get_size_inches()[1]
-    axes = figure.add_axes((box.x0, box.y0 + margin / height, box.width, side / height))
+    axes = figure.add_axes((box.x0, box.y0 + below / height, box.width, side / height))
     image = axes.imshow(info.shares, cmap=_WHITE_TO_BLUE, norm=PowerNorm(0.5, 0.0, 1.0), interpolation="nearest")
     image.set_gid("shares")
     axes.set_xticks(range(count), names, rotation=90, size=size)
@@ -119,7 +122,7 @@ def _write_shares(axes: Axes, info: ConfusionInfo) -> None:
             if share >= 0.005:
                 colour = "white" if share > _DARK else canvas.INK
                 text: Text = axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour)
-                text.set_size(canvas.SMALL_SIZE + 0.5)
+                text.set_fontsize(canvas.SMALL_SIZE + 0.5)
 
 
 def _confusion_footnote(info: ConfusionInfo) -> str:

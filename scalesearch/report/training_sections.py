@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -103,6 +104,6 @@ def _by_class(classes: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cell(accuracy: float, error: float) -> str:
-    if pd.isna(accuracy):
+    if math.isnan(accuracy):
         return ""
-    return f"{100 * accuracy:.1f}" + ("" if pd.isna(error) else f" ± {100 * error:.1f}")
+    return f"{100 * accuracy:.1f}" + ("" if math.isnan(error) else f" ± {100 * error:.1f}")

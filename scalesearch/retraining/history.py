@@ -74,8 +74,5 @@ def _load(path: Path | None) -> list[dict[str, Any]]:
     if path is None or not path.exists():
         return []
     table = pd.read_csv(path, float_precision="round_trip")
-    return [{**row, "step": int(row["step"])} for row in table.to_dict("records")] if _is_whole(table) else []
-
-
-def _is_whole(table: pd.DataFrame) -> bool:
-    return tuple(table.columns) == COLUMNS
+    rows = table.to_dict("records") if tuple(table.columns) == COLUMNS else []
+    return [{str(name): int(value) if name == "step" else value for name, value in row.items()} for row in rows]

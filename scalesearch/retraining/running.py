@@ -6,13 +6,11 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
-
 from scalesearch.arch import ArchSpec, network_cost
 from scalesearch.atomic import write_atomically
 from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError, StudyError
-from scalesearch.measure.team import Team, num_processes, open_team
+from scalesearch.measure.team import num_processes, open_team
 from scalesearch.nn import build_network
 from scalesearch.retraining.config import RetrainConfig
 from scalesearch.retraining.job import Beginning, RetrainJob, begin_network, train_network
@@ -47,8 +45,8 @@ def run_train(config: RetrainConfig) -> RetrainResult | None:
     """Train the network with each seed, read the test split at the end of each; go on where it stopped.
 
     Writes the record, ``config.yaml``, ``train.csv``, ``train-history.csv``, ``train-classes.csv``,
-    ``train-confusion.csv``, ``trials.csv`` and the first seed's checkpoint into the study's folder. Under torchrun every
-    process calls this; the first one writes and has the result, the others have None.
+    ``train-confusion.csv``, ``trials.csv`` and the first seed's checkpoint into the study's folder. Under torchrun
+    every process calls this; the first one writes and has the result, the others have None.
 
     Raises:
         ScalesearchError: There is no network or no usable data, it is too large for this machine's memory, the weights
@@ -81,7 +79,7 @@ def _train(config: RetrainConfig, together: TeamExecutor | None) -> RetrainResul
         record = _open_record(config, data)
         _check_recipe(record, config.way, recipe)
         config.save(PART)
-        executor: Executor = together or config.build_executor(train_network, data)
+        executor: Executor = config.build_executor(train_network, data) if together is None else together
         rules = replace(config.rules, variant=config.way)
         trials = Roster(record, _entries(config, jobs, data.num_classes), rules).run(executor)
         mine = trials[(trials.label == config.way) & (trials.arch_id == arch.arch_id)]

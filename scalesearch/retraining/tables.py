@@ -22,7 +22,7 @@ class Trained:
     Attributes:
         summary: A row a network and label: costs, mean scores over seeds with their standard errors.
         history: A row a reading: label, arch_id, seed, step and what was read.
-        classes: A row a label, network and class: test images, accuracy over the seeds, and what it is mostly taken for.
+        classes: A row a label, network and class: test images, accuracy over the seeds, what it is mostly taken for.
         confusion: A row a label, network, true class and prediction that occurred: images of the test split, summed
             over the seeds.
     """

@@ -11,6 +11,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -41,7 +42,7 @@ class TeamExecutor:
         self._busy = self._closed = False
         _prepare(num_threads)
 
-    def submit(self, key: int, job: RetrainJob) -> None:
+    def submit(self, key: int, job: Any) -> None:  # noqa: ANN401 (a ``RetrainJob``: the protocol has any)
         """Take a training, to be run by the next ``wait``."""
         self._waiting.append((key, job))
 

@@ -17,7 +17,6 @@ from scalesearch.study.progress import ProgressDisplay
 from scalesearch.study.sessions import session
 from scalesearch.study.store import Record
 
-
 _Key = tuple[str, int, str]
 
 
