@@ -32,6 +32,7 @@ from scalesearch.search import SearchConfig
 from scalesearch.study.executors import EXECUTORS, ExecutorConfig
 from scalesearch.study.folder import StudyFolder, hide_passwords
 from scalesearch.study.settings import PartConfig, StudyConfig
+from scalesearch.study.trackers import TRACKERS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +50,9 @@ PARTS = ("search", "scale", "family")
 _NETWORK_PARTS = (*PARTS, "train", "fidelity", "scaling-curves")
 _DETECTOR_PARTS = ("detect-scale", "detect")
 _DETECTOR_VERBS = (*_DETECTOR_PARTS, "predict")
+
+_CODE_GROUPS = {"executor": EXECUTORS, "tracker": TRACKERS}
+"""Choices that are no yaml."""
 
 _SHARED = tuple(item.name for item in fields(StudyConfig))
 _NEVER_SAVED = ("study", "results")
@@ -149,8 +153,11 @@ def _register_schemas() -> None:
     store = ConfigStore.instance()
     for verb, schema in SCHEMAS.items():
         store.store(name=f"{verb}_schema", node=schema)
-    for kind in EXECUTORS:  # the same for networks and for detectors, whose yaml lie apart
+    # the same for networks and for detectors, whose yaml lie apart
+    for kind in EXECUTORS:
         store.store(group="executor", name=kind, node=ExecutorConfig(kind=kind))
+    for method in TRACKERS:  # no value of the schema: whether its package is there is asked when it is chosen
+        store.store(group="tracker", name=method, node={"method": method})
 
 
 def conf_of(verb: str) -> Path:
@@ -171,7 +178,7 @@ def read_key(verb: str, argument: str) -> str:
     if override.type != OverrideType.CHANGE or override.package is not None or not override.key_or_group:
         raise ConfigError(f"an argument is key=value, got {shown(hide_passwords(argument))}")
     key, value = override.key_or_group, override.value()
-    allowed = list(EXECUTORS) if key == "executor" else _groups(conf_of(verb)).get(key, [])
+    allowed = list(_CODE_GROUPS.get(key, ())) or _groups(conf_of(verb)).get(key, [])
     if allowed and value not in allowed:
         raise ConfigError(f"{key} must be one of {', '.join(allowed)}, got {shown(value)}")
     return key
@@ -250,6 +257,8 @@ def _on_top_of_study(verb: str, composed: DictConfig, explicit: Sequence[str]) -
         raise ConfigError(f"{folder.config}: {_first_line(error)}") from None
     for key in explicit:
         OmegaConf.update(merged, key, OmegaConf.select(composed, key))
+    if "tracker" in merged and "***" in merged.tracker.uri:
+        raise ConfigError(f"tracker.uri must be given again, for its password is not kept: {merged.tracker.uri}")
     if "***" in (merged.storage or ""):
         raise ConfigError(f"storage must be given again, for its password is not kept: {merged.storage}")
     return merged

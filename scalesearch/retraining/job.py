@@ -116,7 +116,7 @@ class RetrainScore:
     """What was measured at the end of a training; accuracies are in [0, 1].
 
     ``latency_ms`` is of passes on one thread, while others may have been training: a reading to rank by. ``init`` says
-    what came of the weights it began with.
+    what came of the weights it began with, ``history`` names the file of what was read on the way.
     """
 
     val_top1: float
@@ -131,6 +131,7 @@ class RetrainScore:
     eval_seconds: float
     steps: int
     init: str = ""
+    history: str = ""
     stopped: bool = False
 
     @property
@@ -209,6 +210,7 @@ def train_network(
         eval_seconds=eval_seconds,
         steps=fitted.steps,
         init=init,
+        history="" if job.history is None else job.history.name,
     )
 
 

@@ -117,6 +117,7 @@ def _open_record(config: RetrainConfig, data: ImageData) -> Record:
         directions=["maximize"],
         metric_names=["val_top1"],
         driver_timeout=config.driver_timeout,
+        tracked=config.tracked(PART),
         identity={"data": config.identity(data)["data"]},
     )
 

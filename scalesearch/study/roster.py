@@ -63,7 +63,7 @@ class Roster:
 
     def run(self, executor: Executor) -> pd.DataFrame:
         """Train what is pending and return all trials of the record."""
-        with self._record.drivers, session(self._record.study), self._progress:
+        with self._record.drivers, session(self._record.study), self._progress, self._record.tracking:
             drive(self._record.part, self._jobs(), executor, self._settle, self._progress, rules=self._rules)
         return self._record.frame()
 
