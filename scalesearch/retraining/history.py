@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from torch import nn
@@ -36,8 +36,8 @@ class History:
     def __init__(self, path: Path | None, config: TrainConfig, num_steps: int, read: Read) -> None:
         self._path, self._config, self._num_steps, self._read = path, config, num_steps, read
         self._losses: list[float] = []
-        self._rows: dict[int, dict[str, Any]] = {}
-        self._earlier = _load(path)
+        self._rows: dict[int, dict[str, float]] = {}
+        self._earlier = load_history(path)
 
     def __call__(self, step: int, loss: float) -> None:
         """Take note of a step's loss; where it was read before the process died, that stands."""
@@ -66,13 +66,16 @@ class History:
 
     def _take_up(self, step: int) -> None:
         """Put the rows of the process before in front of the first reading of this one."""
-        self._rows |= {row["step"]: row for row in self._earlier if row["step"] < step}
+        self._rows |= {int(row["step"]): row for row in self._earlier if row["step"] < step}
         self._earlier = []
 
 
-def _load(path: Path | None) -> list[dict[str, Any]]:
+def load_history(path: Path | None) -> list[dict[str, float]]:
+    """Return the rows of a history's file, exact to the last bit; none where it is missing or another's."""
     if path is None or not path.exists():
         return []
-    table = pd.read_csv(path, float_precision="round_trip")
-    rows = table.to_dict("records") if tuple(table.columns) == COLUMNS else []
-    return [{str(name): int(value) if name == "step" else value for name, value in row.items()} for row in rows]
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            return []
+        return [{name: int(text) if name == "step" else float(text) for name, text in row.items()} for row in reader]

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from scalesearch.retraining.history import load_history
 from scalesearch.study.folder import StudyFolder
 
 _SCORES = ("val_top1", "val_top5", "test_top1", "test_top5")
@@ -95,9 +96,9 @@ def _stem(label: str, arch_id: str, seed: int) -> str:
 
 def _load_history(folder: StudyFolder, label: str, arch_id: str, seed: int) -> pd.DataFrame:
     path = folder.readings / f"{_stem(label, arch_id, seed)}.csv"
-    if not path.exists():
-        return pd.DataFrame()
-    table = pd.read_csv(path, float_precision="round_trip")
+    table = pd.DataFrame(load_history(path))
+    if table.empty:
+        return table
     table.insert(0, "seed", seed)
     table.insert(0, "arch_id", arch_id)
     table.insert(0, "label", label)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import pandas as pd
 from optuna.trial import FrozenTrial
 
 _COSTS = ("params", "macs", "acts")
@@ -90,9 +90,9 @@ def _read_course(readings: Path, score: Mapping[str, Any]) -> Course:
     path = readings / Path(str(score.get("history", ""))).name
     if not score.get("history") or not path.exists():
         return ()
-    rows = pd.read_csv(path, float_precision="round_trip").to_dict("records")
-    numbers = [{str(name): value for name, value in row.items()} for row in rows]
-    return tuple((int(row[_STEP]), dict(_finite({k: v for k, v in row.items() if k != _STEP}))) for row in numbers)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [{name: float(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    return tuple((int(row.pop(_STEP)), dict(_finite(row))) for row in rows)
 
 
 def _rungs(attributes: Mapping[str, Any]) -> Course:
