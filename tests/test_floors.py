@@ -27,6 +27,7 @@ FLOORS: list[tuple[int, set[str]]] = [
     (6, {"console"}),
     (6, {"commands"}),
     (6, {"cli", "__init__"}),
+    (6, {"__main__"}),
 ]
 HEIGHT = {part: height for height, (_, parts) in enumerate(FLOORS) for part in parts}
 NUMBER = {part: number for number, parts in FLOORS for part in parts}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,16 +67,30 @@ def read_mlflow(root: Path) -> Read:
     return Read(numbers, course, config)
 
 
+def wandb_records(content: bytes) -> Iterator[bytes]:
+    """Yield the records of a .wandb file: LevelDB's log, in blocks of 32 KiB, after a head of 7 bytes."""
+    assert content[:4] == b":W&B"
+    place, parts = 7, b""
+    while place + 7 <= len(content):
+        left = 32768 - place % 32768
+        if left < 7:  # no room for a head: padding
+            place += left
+            continue
+        length, kind = struct.unpack("<HB", content[place + 4 : place + 7])
+        parts += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            yield parts
+            parts = b""
+
+
 def read_wandb(root: Path) -> Read:
-    datastore = pytest.importorskip("wandb.sdk.internal.datastore")
     protobuf = pytest.importorskip("wandb.proto.wandb_internal_pb2")
     numbers: dict[int, dict[str, float]] = {}
     course: dict[int, list[tuple[int, float]]] = {}
     config = ""
     for path in sorted((root / "wandb").rglob("*.wandb")):
-        store = datastore.DataStore()
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
+        for data in wandb_records(path.read_bytes()):
             record = protobuf.Record()
             record.ParseFromString(data)
             if record.WhichOneof("record_type") == "run":
@@ -103,8 +118,8 @@ READERS: dict[str, Callable[[Path], Read]] = {
 }
 
 
-def open_record(folder: Path, method: str, **keys: str) -> Record:
-    place = StudyFolder.of(folder, "mine")
+def open_record(root: Path, method: str, **keys: str) -> Record:
+    place = StudyFolder.of(root, "mine")
     place.make()
     values = {"train": {"steps": 6}, "sampler": "tpe"}
     return Record.open(
