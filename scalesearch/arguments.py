@@ -2,7 +2,7 @@
 
 A file of arguments (``config=FILE``) is a mapping as one would give it in Python: a key with its value, nested or with
 dots. What stands under a verb's name is for that verb alone, the rest for every verb that has the key, so that one file
-serves a whole study. The command line lies over it.
+serves a whole study; ``train`` names a training, not the verb. The command line lies over it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ from scalesearch.errors import ConfigError, listed, shown
 from scalesearch.paths import CONF
 from scalesearch.schemas import SCHEMAS
 from scalesearch.study.executors import EXECUTORS
+from scalesearch.study.trackers import TRACKERS
 
 CONFIG = "config"
 """The key that names a file of arguments; no verb has one of that name."""
 
 DETECTOR_VERBS = ("detect-scale", "detect", "predict")
 
+CODE_GROUPS = {"executor": list(EXECUTORS), "tracker": list(TRACKERS)}
+"""Choices that are no yaml."""
+
+_NO_SECTIONS = ("train",)  # a verb, but in a file the keys of every verb's training, as it is elsewhere
 _ALSO_READS = {"plan": "search"}  # verbs that foresee what another one does
 
 
@@ -36,7 +41,7 @@ def conf_of(verb: str) -> Path:
 
 def choices_of(verb: str) -> dict[str, list[str]]:
     """Return the choices of each group that a verb's folder has: the key that names it may be anything one types."""
-    return {**_groups(conf_of(verb)), "executor": list(EXECUTORS)}
+    return {**_groups(conf_of(verb)), **CODE_GROUPS}
 
 
 @cache
@@ -86,7 +91,8 @@ def read_file(verb: str, path: Path) -> list[str]:
         ConfigError: The file cannot be read, is no mapping, or has a key that no verb has.
     """
     content = _read_mapping(path)
-    sections = {name: value for name, value in content.items() if name in SCHEMAS and isinstance(value, Mapping)}
+    verbs = SCHEMAS.keys() - set(_NO_SECTIONS)
+    sections = {name: value for name, value in content.items() if name in verbs and isinstance(value, Mapping)}
     known = {item.name for schema in SCHEMAS.values() for item in fields(schema)}
     unknown = [name for name in content.keys() - sections.keys() if name.partition(".")[0] not in known]
     if unknown:
@@ -97,7 +103,7 @@ def read_file(verb: str, path: Path) -> list[str]:
     plain = {name: value for name, value in content.items() if name not in sections}
     shared = {name: value for name, value in plain.items() if name.partition(".")[0] in own}
     arguments = list(_flatten(verb, shared))
-    for section in (_ALSO_READS.get(verb), verb):
+    for section in (_ALSO_READS.get(verb, ""), verb):
         if section in sections:
             its_own = list(_flatten(verb, sections[section]))
             arguments = [*_beneath(verb, arguments, its_own), *its_own]

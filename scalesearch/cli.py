@@ -17,7 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from scalesearch.atomic import tells_of_no_room
-from scalesearch.commands import data, detectors, exporting, looking, networks, starting
+from scalesearch.commands import data, detectors, exporting, looking, networks, starting, training
 from scalesearch.config import PARTS, describe_config, describe_keys, load_config, load_run_config
 from scalesearch.console import wide_console
 from scalesearch.errors import ConfigError, ScalesearchError, printable, shown
@@ -35,6 +35,7 @@ VERBS: dict[str, Command] = {
     "search": networks.search,
     "scale": networks.scale,
     "family": networks.family,
+    "train": training.train,
     "report": looking.report,
     "watch": looking.watch,
     "profile": looking.profile,
@@ -57,6 +58,7 @@ _EXAMPLES = {
     "search": "scalesearch search study=mine data=folder data.root=DIR space=mbconv_small budget.macs=5e6 trials=40",
     "scale": "scalesearch scale study=mine step=0.1 seeds=3 plan=true",
     "family": "scalesearch family study=mine phi=0..2",
+    "train": "scalesearch train study=mine data=folder data.root=DIR member=phi=1 init=weights.safetensors seeds=3",
     "report": "scalesearch report study=mine",
     "watch": "scalesearch watch study=mine compare=other port=8765",
     "profile": "scalesearch profile arch=efficientnet-b4",

@@ -33,6 +33,7 @@ from scalesearch.search import SearchConfig
 from scalesearch.study.executors import EXECUTORS, ExecutorConfig
 from scalesearch.study.folder import StudyFolder, hide_passwords
 from scalesearch.study.settings import PartConfig, StudyConfig
+from scalesearch.study.trackers import TRACKERS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +48,7 @@ class RunConfig:
 PARTS = ("search", "scale", "family")
 """Of ``run``."""
 
-_NETWORK_PARTS = (*PARTS, "plan", "fidelity", "scaling-curves")
+_NETWORK_PARTS = (*PARTS, "train", "plan", "fidelity", "scaling-curves")
 _DETECTOR_PARTS = ("detect-scale", "detect")
 
 _SHARED = tuple(item.name for item in fields(StudyConfig))
@@ -167,8 +168,11 @@ def _register_schemas() -> None:
     store = ConfigStore.instance()
     for verb, schema in SCHEMAS.items():
         store.store(name=f"{verb}_schema", node=schema)
-    for kind in EXECUTORS:  # the same for networks and for detectors, whose yaml lie apart
+    # the same for networks and for detectors, whose yaml lie apart
+    for kind in EXECUTORS:
         store.store(group="executor", name=kind, node=ExecutorConfig(kind=kind))
+    for method in TRACKERS:  # no value of the schema: whether its package is there is asked when it is chosen
+        store.store(group="tracker", name=method, node={"method": method})
 
 
 def read_key(verb: str, argument: str) -> str:
@@ -256,6 +260,8 @@ def _on_top_of_study(verb: str, composed: DictConfig, explicit: Sequence[str]) -
         raise ConfigError(f"{folder.config}: {_first_line(error)}") from None
     for key in explicit:
         OmegaConf.update(merged, key, OmegaConf.select(composed, key))
+    if "tracker" in merged and "***" in merged.tracker.uri:
+        raise ConfigError(f"tracker.uri must be given again, for its password is not kept: {merged.tracker.uri}")
     if "***" in (merged.storage or ""):
         raise ConfigError(f"storage must be given again, for its password is not kept: {merged.storage}")
     return merged
@@ -264,6 +270,8 @@ def _on_top_of_study(verb: str, composed: DictConfig, explicit: Sequence[str]) -
 def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
     sections = folder.read_config()
     verb = "search" if verb == "plan" else verb  # which is what it foresees
+    if verb == "train":
+        return _begun_images(sections)
     if verb in sections:
         return {key: value for key, value in sections[verb].items() if key not in _NEVER_SAVED}
     # where and on what a study runs; networks and detectors have data and trainings of their own kind
@@ -281,6 +289,13 @@ def _saved_section(verb: str, folder: StudyFolder) -> dict[str, Any]:
         renamed = {"space": "space", "image_size": "image_size", "budget": "budget", "train": "brief"}
         taken |= {new: searched[key] for key, new in renamed.items() if key in searched}
     return taken
+
+
+def _begun_images(sections: dict[str, Any]) -> dict[str, Any]:
+    """Return on what and where the study's networks were trained: how, each command of ``train`` says for itself."""
+    begun = [section for part, section in sections.items() if part not in _DETECTOR_PARTS]
+    section: dict[str, Any] = sections.get("train") or next(iter(begun), {})
+    return {name: section[name] for name in (*_COMMON, "data") if name in section}
 
 
 def _begun_detector(verb: str, sections: dict[str, Any]) -> dict[str, Any]:

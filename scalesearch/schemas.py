@@ -11,6 +11,7 @@ from scalesearch.errors import ConfigError
 from scalesearch.export.config import ExportConfig
 from scalesearch.measure.latency_table import LatencyTableConfig
 from scalesearch.report.plot import FORMATS
+from scalesearch.retraining import RetrainConfig
 from scalesearch.scaling import FamilyConfig, ScaleConfig
 from scalesearch.search import SearchConfig
 from scalesearch.search.fidelity import FidelityConfig
@@ -168,6 +169,7 @@ SCHEMAS: dict[str, type] = {
     "search": SearchConfig,
     "scale": ScaleConfig,
     "family": FamilyConfig,
+    "train": RetrainConfig,
     "report": ReportConfig,
     "watch": WatchConfig,
     "profile": ProfileConfig,

@@ -45,7 +45,7 @@ def test_every_yaml_is_a_verb_or_a_choice_that_a_test_composes() -> None:
     files = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")}
     groups = {
         *(f"data/{name}" for name in DATA),
-        *("train/brief", "train/full"),
+        *("train/brief", "train/full", "train/long"),
         *(f"score/{name}" for name in METHODS),
         *(f"pruner/{name}" for name in PRUNERS),
     }

@@ -20,7 +20,7 @@ FLOORS: list[tuple[int, set[str]]] = [
     (2, {"measure"}),
     (3, {"study"}),
     (4, {"search", "scaling"}),
-    (4, {"detection"}),
+    (4, {"detection", "retraining"}),
     (5, {"report"}),
     (5, {"export"}),
     (6, {"schemas"}),
@@ -30,6 +30,7 @@ FLOORS: list[tuple[int, set[str]]] = [
     (6, {"console"}),
     (6, {"commands"}),
     (6, {"cli", "__init__"}),
+    (6, {"__main__"}),
 ]
 HEIGHT = {part: height for height, (_, parts) in enumerate(FLOORS) for part in parts}
 NUMBER = {part: number for number, parts in FLOORS for part in parts}

@@ -7,12 +7,14 @@ bit for bit. Without shuffling and augmentation nothing is drawn.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
 from scalesearch.data.augmentation import Augmentation
+from scalesearch.data.share import Share
 from scalesearch.data.source import Pixels
 from scalesearch.data.transforms import Batch, Normalisation, augment, build_mixer, crop_randomly, resize
 from scalesearch.errors import DataError
@@ -37,6 +39,7 @@ class Split(Protocol):
         shuffle: bool,
         drop_last: bool,
         first: int = 0,
+        share: Share | None = None,
     ) -> Iterator[Batch]:
         """Give every image once: images and targets, batch by batch, on the CPU.
 
@@ -51,6 +54,7 @@ class Split(Protocol):
             drop_last: Leave a smaller last batch out.
             first: Batch to begin with, counted from 0: those before it are neither decoded nor augmented. What is
                 drawn at once for the whole pass is drawn all the same.
+            share: The part of each batch that this process takes; None takes them whole.
 
         Raises:
             DataError: A size below 1, or ``drop_last`` would leave no batch at all.
@@ -82,22 +86,29 @@ class MemorySplit:
         shuffle: bool,
         drop_last: bool,
         first: int = 0,
+        share: Share | None = None,
     ) -> Iterator[Batch]:
         """Give every image once; see ``Split.batches``."""
         check_sizes(len(self), batch_size=batch_size, image_size=image_size, drop_last=drop_last)
         rows = order_rows(len(self), batch_size=batch_size, shuffle=shuffle, drop_last=drop_last)
-        return self._give(rows[first:], image_size, augmentation)
+        return self._give(rows[first:] if share is None else share.of(rows[first:]), image_size, augmentation, share)
 
     def _give(
-        self, rows_of_batches: list[torch.Tensor], image_size: int, augmentation: Augmentation | None
+        self,
+        rows_of_batches: list[torch.Tensor],
+        image_size: int,
+        augmentation: Augmentation | None,
+        share: Share | None,
     ) -> Iterator[Batch]:
         mix = None if augmentation is None else build_mixer(augmentation, self.num_classes)
         for rows in rows_of_batches:
             # Indexed by numpy, which copies just these rows: torch cannot hold a read-only mapped array.
             stored = torch.from_numpy(self.images[rows.numpy()])
-            views = _view(stored, image_size, augmentation)
-            batch = self.normalisation(views), self.labels[rows]
-            yield batch if mix is None else mix(*batch)
+            with nullcontext() if share is None or augmentation is None else share.apart():
+                views = _view(stored, image_size, augmentation)
+                batch = self.normalisation(views), self.labels[rows]
+                batch = batch if mix is None else mix(*batch)
+            yield batch
 
 
 def _view(stored: torch.Tensor, image_size: int, augmentation: Augmentation | None) -> torch.Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from scalesearch.data.augmentation import Augmentation
 from scalesearch.data.decoding import describe_corrupt, fit_square, refuse_corrupt
+from scalesearch.data.share import Share
 from scalesearch.data.source import ImageSource, Pixels
 from scalesearch.data.split import check_sizes, order_rows
 from scalesearch.data.transforms import Batch, Normalisation, augment, build_mixer, crop_randomly
@@ -56,6 +58,7 @@ class StreamSplit:
         shuffle: bool,
         drop_last: bool,
         first: int = 0,
+        share: Share | None = None,
     ) -> Iterator[Batch]:
         """Give every image once; see ``Split.batches``.
 
@@ -64,17 +67,20 @@ class StreamSplit:
         """
         check_sizes(len(self), batch_size=batch_size, image_size=image_size, drop_last=drop_last)
         rows = order_rows(len(self), batch_size=batch_size, shuffle=shuffle, drop_last=drop_last)
+        tickets = _draw_tickets(rows, needs_seeds=augmentation is not None)[first:]
         loader = DataLoader(
             _Views(self.source, image_size, augmentation),
-            batch_sampler=_draw_tickets(rows, needs_seeds=augmentation is not None)[first:],
+            batch_sampler=tickets if share is None else _take_share(tickets, share),
             num_workers=self.loader_workers,
             collate_fn=_collate,
             # The loader draws a number for its workers, which no image uses: from here, not from the caller's stream.
             generator=torch.Generator(),
         )
-        return self._give(loader, augmentation)
+        return self._give(loader, augmentation, share)
 
-    def _give(self, loader: DataLoader[_View], augmentation: Augmentation | None) -> Iterator[Batch]:
+    def _give(
+        self, loader: DataLoader[_View], augmentation: Augmentation | None, share: Share | None
+    ) -> Iterator[Batch]:
         mix = None if augmentation is None else build_mixer(augmentation, self.num_classes)
         corrupt: list[str] = []
         for decoded in loader:
@@ -84,7 +90,9 @@ class StreamSplit:
             refuse_corrupt(corrupt, len(self), self.max_corrupt_share)
             if len(decoded.labels):
                 batch = self.normalisation(decoded.images), decoded.labels
-                yield batch if mix is None else mix(*batch)
+                with nullcontext() if share is None or mix is None else share.apart():
+                    batch = batch if mix is None else mix(*batch)
+                yield batch
 
 
 class _Ticket(NamedTuple):
@@ -151,6 +159,10 @@ def _draw_tickets(rows_of_batches: list[torch.Tensor], *, needs_seeds: bool) -> 
     return [
         [_Ticket(*pair) for pair in zip(rows.tolist(), draw_seeds(len(rows)), strict=True)] for rows in rows_of_batches
     ]
+
+
+def _take_share(tickets: list[list[_Ticket]], share: Share) -> list[list[_Ticket]]:
+    return [mine for batch in tickets if (mine := batch[share.rank :: share.count])]
 
 
 def _collate(views: list[_View]) -> _Decoded:

@@ -24,10 +24,11 @@ from scalesearch.nn import build_network
 from scalesearch.nn.checkpoint import check_weights, read_kind
 from scalesearch.nn.layers import Padding
 from scalesearch.nn.weights import read_weights
+from scalesearch.retraining.running import PART as TRAIN
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.store import load_records
 
-_PARTS = ("family", "search", DETECT, DETECT_SCALE)  # the first that has a network: a family trains its own longest
+_PARTS = (TRAIN, "family", "search", DETECT, DETECT_SCALE)  # the first that has a network: who trains longest first
 _NAMES = {"base": "search", "detector": DETECT_SCALE}  # of the weights a search keeps
 _DEFAULT_CLASSES = 1000
 _COLUMNS = ("part", "number", "state", "arch_id", "seed")
@@ -192,6 +193,8 @@ def _candidates(folder: StudyFolder, trials: pd.DataFrame) -> list[_Candidate]:
             raise StudyError(f"{error}; with arch= and weights= it can be named") from None
         arch_id = arch_id_of(load_any(path))
         mine = trials[(trials.part == part) & (trials.arch_id == arch_id)]
+        if part == TRAIN:  # one network may be trained in several ways, each of which has a file
+            mine = mine[[path.stem == f"{TRAIN}-{label}-{arch_id}" for label in mine.label]]
         score = mine.get("val_top1" if kind == NETWORK else "val_ap", pd.Series(dtype=float))
         found.append(_Candidate(path, part, arch_id, float(score.mean())))
     return found

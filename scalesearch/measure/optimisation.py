@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from scalesearch.errors import ConfigError, DivergenceError
+from scalesearch.measure.team import Team
 
 OPTIMIZERS = ("adamw", "rmsprop", "sgd")
 
@@ -86,9 +87,18 @@ class Optimisation:
         config: How.
         num_steps: Of the whole training; the learning rate follows from the share that is done.
         device: ``cpu`` or ``cuda``, with an index where there are several.
+        team: The processes that train it together; None where this one is alone.
     """
 
-    def __init__(self, network: nn.Module, config: OptimisationConfig, num_steps: int, device: str) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        config: OptimisationConfig,
+        num_steps: int,
+        device: str,
+        team: Team | None = None,
+    ) -> None:
+        self._team = team
         self._network, self._num_steps, self._clip_norm = network, num_steps, config.clip_norm
         self._optimizer = build_optimizer(network, config)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -103,17 +113,19 @@ class Optimisation:
         return self._precision.autocast()
 
     def step(self, loss: Tensor) -> float:
-        """Take one step down the gradient of ``loss``, and return its value.
+        """Take one step down the gradient of ``loss``, and return its value, the mean over a team.
 
         Raises:
             DivergenceError: It is not finite; no weight was moved.
         """
-        value = loss.item()
+        value = (loss if self._team is None else self._team.mean(loss)).item()  # all of a team see the same
         self._done += 1
         if not math.isfinite(value):
             raise DivergenceError(f"the loss was {value} at step {self._done} of {self._num_steps}")
         self._precision.step(loss, self._network, self._optimizer, self._clip_norm)
         self._schedule.step()
+        if self._team is not None:
+            self._team.average_buffers(self._network)
         if self._average is not None:
             self._average.update_parameters(self._network)
         return value

@@ -18,6 +18,8 @@ from scalesearch.report.info import FrontierInfo, ScalingInfo
 from scalesearch.report.page.writing import open_studies, write_report_page
 from scalesearch.report.plot import plot_frontier, plot_frontiers, plot_scaling, save_figure
 from scalesearch.report.summary import write_summary
+from scalesearch.report.training_sections import PART as TRAIN
+from scalesearch.report.training_sections import draw_trainings
 from scalesearch.scaling.curves import PART as CURVES
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.store import Record, load_records, write_trials
@@ -58,13 +60,14 @@ def write_report(
         write_trials(folder, folder.storage_url(storage)),
     )
     # a proposal by a cheap score and the readings of fidelity are no results
-    records = [record for record in records if record.part in (*SERIES_ORDER, CURVES, *DETECTOR_PARTS)]
+    records = [record for record in records if record.part in (*SERIES_ORDER, CURVES, TRAIN, *DETECTOR_PARTS)]
     detectors = trials[trials.part.isin(DETECTOR_PARTS)]
     pictures = list(draw_detectors(folder, detectors, formats)) if (detectors.state == "COMPLETE").any() else []
     lines = _detector_lines(detectors) if pictures else []
     frontier = scaling = None
-    networks = trials[trials.part.isin((*SERIES_ORDER, CURVES))]
-    if not pictures or (networks.state == "COMPLETE").any():
+    networks = _by_way(trials[trials.part.isin((*SERIES_ORDER, CURVES, TRAIN))])
+    pictures += draw_trainings(folder)
+    if not lines or (networks.state == "COMPLETE").any():
         drawn = networks[networks.part != CURVES]
         if drawn.empty:  # beside a family, its rivals would crowd the frontier, and they have their own picture
             drawn = networks
@@ -83,6 +86,12 @@ def write_report(
     write_atomically(folder.readme, write_summary(folder, records, frontier, scaling))
     page = write_report_page(folder, readers)
     return Report((folder.table("trials"), *pictures, folder.readme, page), tuple(lines))
+
+
+def _by_way(networks: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials with each way of training to the end as a series of its own, ``train scratch`` say."""
+    series = networks.part.where(networks.part != TRAIN, networks.part + " " + networks.label.astype(str))
+    return networks.assign(part=series)
 
 
 def _plot_networks(by_macs: FrontierInfo, drawn: pd.DataFrame) -> Figure:

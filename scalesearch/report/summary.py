@@ -11,6 +11,7 @@ from scalesearch.report.detector_sections import detector_sections
 from scalesearch.report.info import FrontierInfo, ScalingInfo
 from scalesearch.report.markdown import plain_text, table_lines
 from scalesearch.report.scaling_sections import candidate_section, curves_section, family_section
+from scalesearch.report.training_sections import training_sections
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.sessions import load_sessions
 from scalesearch.study.store import Record
@@ -40,7 +41,8 @@ def write_summary(
         ]
     if scaling is not None:
         sections += candidate_section(folder, scaling)
-    sections += [*curves_section(folder), *family_section(folder), *detector_sections(folder)]
+    sections += [*curves_section(folder), *family_section(folder), *training_sections(folder)]
+    sections += detector_sections(folder)
     return "\n\n".join(sections) + "\n"
 
 

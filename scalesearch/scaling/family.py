@@ -185,6 +185,7 @@ def _open_record(config: FamilyConfig, part: str, base: ArchSpec, rule: ScalingR
         directions=["maximize"],
         metric_names=["val_top1"],
         driver_timeout=config.driver_timeout,
+        tracked=config.tracked(part),
         identity={
             "base": base.to_dict(),
             "factors": asdict(rule.factors),

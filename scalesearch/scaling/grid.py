@@ -303,6 +303,7 @@ def _open_record(config: ScaleConfig, base: ArchSpec, data: ImageData) -> Record
         directions=["maximize"],
         metric_names=["val_top1"],
         driver_timeout=config.driver_timeout,
+        tracked=config.tracked("scale"),
         identity={"base": base.to_dict(), "grid": grid, **config.identity(data)},
     )
 

@@ -245,6 +245,7 @@ def _open_record(config: FidelityConfig, one: _Round, data: ImageData) -> Record
         directions=["maximize"],
         metric_names=[REFERENCE if one.name == "full" else one.name],
         driver_timeout=config.driver_timeout,
+        tracked=config.tracked(one.part),
         identity={"data": shared["data"], "seed": shared["seed"], **one.identity},
     )
 

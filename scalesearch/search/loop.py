@@ -29,6 +29,7 @@ from scalesearch.study.jobs import CandidateJob, CandidateScore
 from scalesearch.study.progress import ProgressDisplay
 from scalesearch.study.sessions import session
 from scalesearch.study.store import Record, write_trials
+from scalesearch.study.trackers import TrackedPart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +47,7 @@ class LoopSettings:
         driver_timeout: Seconds without a sign of life after which another driver counts as dead.
         rules: For every candidate that runs.
         keeps: Name of the checkpoint of the best candidate; empty to keep no weights.
+        tracked: Who else is told of trials.
     """
 
     part: str
@@ -58,6 +60,7 @@ class LoopSettings:
     driver_timeout: float = DRIVER_TIMEOUT
     rules: JobRules = field(default_factory=JobRules)
     keeps: str = ""
+    tracked: TrackedPart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class SearchLoop(Generic[C]):
             directions=self._objectives.directions,
             metric_names=self._objectives.names,
             driver_timeout=settings.driver_timeout,
+            tracked=settings.tracked,
             identity={
                 **self._objectives.identity(),
                 **({} if settings.pruner.method == "off" else {"pruner": asdict(settings.pruner)}),
@@ -119,7 +123,7 @@ class SearchLoop(Generic[C]):
         self._trials = trials
         self._progress = ProgressDisplay(self._settings.part, trials, done=len(self._ledger.known))
         try:
-            with self._record.drivers, session(self._record.study), self._progress:
+            with self._record.drivers, session(self._record.study), self._progress, self._record.tracking:
                 self._show_best()
                 drive(
                     self._settings.part,

@@ -145,4 +145,5 @@ def _settings(
         driver_timeout=config.driver_timeout,
         rules=config.rules,
         keeps=keeps,
+        tracked=config.tracked(part),
     )

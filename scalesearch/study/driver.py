@@ -50,18 +50,21 @@ class JobRules:
         snapshot_seconds: Between two of a training's snapshots.
         timeout_seconds: After which a running job counts as hung.
         retries: Times a job is begun again that was lost through no fault of its own.
+        variant: Names the way the jobs train, where a part of a study has several.
     """
 
     snapshots: Path | None = None
     snapshot_seconds: float = 30.0
     timeout_seconds: float = math.inf
     retries: int = 2
+    variant: str = ""
 
     def prepare(self, part: str, job: Any) -> Any:  # noqa: ANN401 (a job as it came, of its own kind)
         """Return a job that goes on from the snapshot of an earlier process; none where ``snapshot_seconds`` is inf."""
         if self.snapshots is None or math.isinf(self.snapshot_seconds):
             return job
-        path = self.snapshots / f"{part}-{job.arch.arch_id}-{job.seed}.snapshot"
+        names = filter(None, [part, self.variant, job.arch.arch_id, str(job.seed)])
+        path = self.snapshots / f"{'-'.join(names)}.snapshot"
         return replace(job, snapshot=SnapshotConfig(path, self.snapshot_seconds))
 
 

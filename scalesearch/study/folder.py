@@ -92,6 +92,11 @@ class StudyFolder:
         return self.root / "checkpoints"
 
     @property
+    def readings(self) -> Path:
+        """What trainings of networks that are kept read on their way, and which classes they confused."""
+        return self.root / "readings"
+
+    @property
     def jobs(self) -> Path:
         """Slurm's jobs: what they are told and tell, and the logs of those that failed."""
         return self.root / "jobs"

@@ -17,20 +17,27 @@ from scalesearch.study.progress import ProgressDisplay
 from scalesearch.study.sessions import session
 from scalesearch.study.store import Record
 
+_Key = tuple[str, int, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One network with one seed, and the numbers by which a reader of the record knows it (alpha, phi, ...)."""
+    """One network with one seed, and the numbers by which a reader of the record knows it (alpha, phi, ...).
+
+    ``variant`` names the way it is trained, where a part of a study has several; the same network with the same seed is
+    another training in another way.
+    """
 
     job: CandidateJob
     cost: Cost
     label: str
     numbers: dict[str, float]
+    variant: str = ""
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> _Key:
         """What makes it one training."""
-        return self.job.arch.arch_id, self.job.seed
+        return self.job.arch.arch_id, self.job.seed, self.variant
 
 
 class Roster:
@@ -47,7 +54,7 @@ class Roster:
         self._record, self._rules = record, rules
         self._entries = {entry.key: entry for entry in entries}
         self._pending = dict(self._entries)
-        self._mine: set[int] = set()
+        self._mine: dict[int, Entry] = {}
         self._others: list[FrozenTrial] = []
         self._has_read = False
         num_done = self._read_news()
@@ -56,7 +63,7 @@ class Roster:
 
     def run(self, executor: Executor) -> pd.DataFrame:
         """Train what is pending and return all trials of the record."""
-        with self._record.drivers, session(self._record.study), self._progress:
+        with self._record.drivers, session(self._record.study), self._progress, self._record.tracking:
             drive(self._record.part, self._jobs(), executor, self._settle, self._progress, rules=self._rules)
         return self._record.frame()
 
@@ -117,25 +124,28 @@ class Roster:
         return self._own(trial, entry)
 
     def _own(self, trial: Trial, entry: Entry) -> Trial:
-        self._mine.add(trial.number)
+        self._mine[trial.number] = entry
+        if entry.variant:  # first: what makes a trial known is written next
+            trial.set_user_attr("variant", entry.variant)
         self._record.describe(trial, entry.job.arch, entry.cost, seed=entry.job.seed, label=entry.label)
         return trial
 
     def _settle(self, trial: Trial, job: CandidateJob, event: Scored | Failed) -> str:
         if not self._record.owns(trial):
-            self._mine.discard(trial.number)
+            del self._mine[trial.number]
             return "another driver has taken it up"
         if isinstance(event, Failed):
             self._record.fail(trial, event.reason, event.traceback)
             return event.reason
         worth = event.score.worth
         self._record.complete(trial, [worth], event.score)
-        line = f"{worth:.3f}, {self._entries[job.arch.arch_id, job.seed].label}, seed {job.seed}"
+        line = f"{worth:.3f}, {self._mine[trial.number].label}, seed {job.seed}"
         if worth > self._best:
             self._best = worth
             self._progress.best(line)
         return line
 
 
-def _key(trial: FrozenTrial) -> tuple[str, int]:
-    return trial.user_attrs.get("arch_id", ""), trial.user_attrs.get("seed", -1)
+def _key(trial: FrozenTrial) -> _Key:
+    attributes = trial.user_attrs
+    return attributes.get("arch_id", ""), attributes.get("seed", -1), attributes.get("variant", "")

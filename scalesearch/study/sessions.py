@@ -59,7 +59,8 @@ def num_cores() -> int:
 
 
 def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *map(hide_passwords, sys.argv[1:])])
+    name = Path(sys.argv[0]).name
+    return shlex.join(["scalesearch" if name == "__main__.py" else name, *map(hide_passwords, sys.argv[1:])])
 
 
 def _processor() -> str:

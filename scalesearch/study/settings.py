@@ -21,8 +21,9 @@ from scalesearch.measure.training import TrainConfig
 from scalesearch.study.driver import JobRules
 from scalesearch.study.drivers import DRIVER_TIMEOUT
 from scalesearch.study.executors import Executor, ExecutorConfig, ResourcesConfig, Run, build_executor
-from scalesearch.study.folder import StudyFolder, mask_password
+from scalesearch.study.folder import StudyFolder, hide_passwords, mask_password
 from scalesearch.study.locks import locked_storage, locked_study, takes_many_drivers
+from scalesearch.study.trackers import TrackedPart, TrackerConfig
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ class PartConfig:
         device: ``auto`` takes CUDA where there is one, on a cluster where ``resources.gpus`` asks for one; or ``cpu``,
             ``cuda``, ``cuda:1``.
         executor: Where candidates run.
+        tracker: Who is told of each trial beside the study's record.
         resources: What one candidate needs of a cluster.
         trial_timeout: Seconds after which a candidate counts as hung and fails.
         worker_memory_gib: Resident memory at which a worker ends itself and its candidate fails, before the kernel
@@ -61,6 +63,7 @@ class PartConfig:
     threads: int | None = None
     device: str = "auto"
     executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
     resources: ResourcesConfig = field(default_factory=ResourcesConfig)
     trial_timeout: float = math.inf
     worker_memory_gib: float = math.inf
@@ -139,10 +142,19 @@ class PartConfig:
             folder=self.folder.jobs,
         )
 
-    def save(self, part: str) -> None:
-        """Keep the resolved configuration of a part in the study's ``config.yaml``; a storage's password is masked."""
+    def values_to_show(self) -> dict[str, Any]:
+        """Return the resolved keys with the passwords of storage and tracker masked."""
         values = {**asdict(self), "storage": self.storage and mask_password(self.storage)}
-        sections = {**self.folder.read_config(), part: values}
+        values["tracker"]["uri"] = hide_passwords(self.tracker.uri)
+        return values
+
+    def tracked(self, part: str) -> TrackedPart:
+        """Return who is told of a part's trials beside its record."""
+        return TrackedPart(self.tracker, self.folder, part, self.values_to_show())
+
+    def save(self, part: str) -> None:
+        """Keep the resolved configuration of a part in the study's ``config.yaml``, without passwords."""
+        sections = {**self.folder.read_config(), part: self.values_to_show()}
         write_atomically(self.folder.config, yaml.safe_dump(sections, sort_keys=False))
 
 

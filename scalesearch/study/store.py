@@ -30,6 +30,7 @@ from scalesearch.study.drivers import DRIVER_TIMEOUT, Drivers, SoleDriver, open_
 from scalesearch.study.folder import StudyFolder, mask_password
 from scalesearch.study.jobs import Candidate, CandidateScore
 from scalesearch.study.storage import open_storage
+from scalesearch.study.trackers import TrackedPart, Tracking
 
 # fmt: off
 COLUMNS = (
@@ -58,6 +59,11 @@ class Record:
     part: str
     study: optuna.Study
     drivers: Drivers = field(default_factory=SoleDriver)
+    tracked: TrackedPart | None = None
+    tracking: Tracking = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tracking", Tracking(self.tracked, self.study, state_of))
 
     @classmethod
     def open(
@@ -70,6 +76,7 @@ class Record:
         metric_names: Sequence[str],
         identity: Mapping[str, Any],
         driver_timeout: float = DRIVER_TIMEOUT,
+        tracked: TrackedPart | None = None,
     ) -> Record:
         """Open a part, or begin it.
 
@@ -81,6 +88,7 @@ class Record:
             metric_names: One an objective.
             identity: Plain values that must stay the same over the part's life.
             driver_timeout: Seconds without a sign of life after which another driver of the part counts as dead.
+            tracked: Who else is told of trials, within ``tracking``.
 
         Raises:
             StudyError: The storage cannot be opened, or the part was begun with something else.
@@ -100,7 +108,7 @@ class Record:
             raise _unusable(url, name, error) from None
         with drivers.turn():
             cls._check_identity(study, name, part, identity, metric_names)
-        return cls(part, study, drivers)
+        return cls(part, study, drivers, tracked)
 
     @staticmethod
     def _check_identity(
@@ -114,6 +122,25 @@ class Record:
                 study.set_metric_names(list(metric_names))
         elif begun != identity:
             raise StudyError(f"study {name}, part {part}, {_difference(begun, identity)}; choose another study name")
+
+    def keep(self, key: str, value: Mapping[str, Any], *, what: str, advice: str) -> None:
+        """Keep plain values under a key for the part's life.
+
+        Args:
+            key: Of the part.
+            value: What must stay the same.
+            what: The sentence's subject, where it does not.
+            advice: The sentence's end.
+
+        Raises:
+            StudyError: Other values are kept under the key.
+        """
+        value = json.loads(json.dumps(value))
+        kept = self.study.user_attrs.get(key)
+        if kept is None:
+            self.study.set_user_attr(key, value)
+        elif kept != value:
+            raise StudyError(f"part {self.part}: {what} {_difference(kept, value)}; {advice}")
 
     def look_again(self) -> None:
         """See at the next look at the trials what other drivers have written to running ones meanwhile."""
@@ -161,7 +188,7 @@ class Record:
     def complete(self, trial: Trial, values: Sequence[float], score: CandidateScore) -> None:
         """Tell a trained trial's values and keep all that was measured."""
         trial.set_user_attr("score", score.to_dict())
-        self.study.tell(trial, list(values))
+        self._tell(trial, list(values))
 
     def reach(
         self, trial: Trial, rung: int, steps: int, worth: float, values: Sequence[float], *, goes_on: bool
@@ -182,7 +209,7 @@ class Record:
         """
         trial.set_user_attr("score", score.to_dict())
         trial.set_user_attr("values", list(values))
-        self.study.tell(trial, state=TrialState.PRUNED)
+        self._tell(trial, state=TrialState.PRUNED)
 
     def repeat(self, trial: Trial, original: FrozenTrial) -> None:
         """Tell a duplicate what its original was told, without training."""
@@ -192,7 +219,11 @@ class Record:
         if pruned:
             trial.set_user_attr("values", original.user_attrs["values"])
             self._report(trial, original.intermediate_values)
-        self.study.tell(trial, None if pruned else original.values, state=original.state)
+        self._tell(trial, None if pruned else original.values, state=original.state)
+
+    def _tell(self, trial: Trial, values: Sequence[float] | None = None, state: TrialState | None = None) -> None:
+        self.study.tell(trial, values, state=state)
+        self.tracking.ended(self.look_up(trial))
 
     def _report(self, trial: Trial, readings: Mapping[int, float]) -> None:
         """Tell Optuna's samplers of readings at rungs, which it allows with one objective alone."""
@@ -211,13 +242,13 @@ class Record:
     def infeasible(self, trial: Trial, values: Sequence[float]) -> None:
         """Tell a constrained trial finite worst values: failing or pruning it would blind the samplers."""
         trial.set_user_attr("state", "INFEASIBLE")
-        self.study.tell(trial, list(values))
+        self._tell(trial, list(values))
 
     def fail(self, trial: Trial, reason: str, traceback: str = "") -> None:
         """Keep why a trial failed."""
         trial.set_user_attr("reason", reason)
         trial.set_user_attr("traceback", traceback)
-        self.study.tell(trial, state=TrialState.FAIL)
+        self._tell(trial, state=TrialState.FAIL)
 
     def frame(self) -> pd.DataFrame:
         """Return a row a trial: its state, architecture, costs, scores, and its parameters as ``param.NAME``."""

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from scalesearch.cli import main
-from scalesearch.errors import ScalesearchError, StudyError
+from scalesearch.config import load_config
+from scalesearch.errors import ConfigError, ScalesearchError, StudyError
 from scalesearch.report.studies import write_report
 from scalesearch.study.folder import StudyFolder, hide_passwords, mask_password
 from scalesearch.study.store import load_records
+from scalesearch.study.trackers import TrackerConfig
 from tests.search.loops import new_config, search
 
 SECRET = "hunter2"
@@ -124,3 +126,18 @@ def test_a_study_and_its_report_keep_no_password(
     assert [str(path) for path, content in written.items() if SECRET.encode() in content] == []
     output = capfd.readouterr()
     assert SECRET not in caplog.text + output.out + output.err
+
+
+def test_a_trackers_password_is_kept_nowhere_and_must_be_given_again(tmp_path: Path) -> None:
+    uri = f"http://me:{SECRET}@localhost:5000"
+    config = new_config(tmp_path, tracker=TrackerConfig(method="mlflow", uri=uri))
+    config.folder.make()
+    config.save("search")
+    kept = config.folder.config.read_text(encoding="utf-8")
+    assert SECRET not in kept
+    assert "http://me:***@localhost:5000" in kept
+    assert SECRET not in str(config.tracked("search").values)
+    with pytest.raises(
+        ConfigError, match=r"^tracker\.uri must be given again, for its password is not kept: http://me:\*"
+    ):
+        load_config("search", [f"results={tmp_path}", f"study={config.study}"])

@@ -162,6 +162,7 @@ def run_detect(config: DetectConfig) -> DetectResult:
             directions=["maximize"],
             metric_names=["val_ap"],
             driver_timeout=config.driver_timeout,
+            tracked=config.tracked(PART),
             identity={**config.identity(data), **({"reads_test": True} if config.reads_test else {})},
         )
         config.save(PART)

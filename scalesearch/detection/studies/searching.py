@@ -122,6 +122,7 @@ def run_detect_scale(config: DetectScaleConfig) -> DetectScaleResult:
             driver_timeout=config.driver_timeout,
             rules=config.rules,
             keeps="detector",
+            tracked=config.tracked(PART),
         )
         loop = SearchLoop(settings, problem)
         config.save(PART)

@@ -69,7 +69,7 @@ def brief_score(job: Job, watcher: Watcher | None = None, data: ImageData | None
     eval_seconds = time.perf_counter() - started
     latency = read_latency(network, job)
     if stopped is None:
-        save_weights(network, data, job)
+        save_weights(network, data, job.arch, job.checkpoint)
     return Score(
         **accuracy,
         **latency,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TypedDict
 
 from torch import nn
 
+from scalesearch.arch import ArchSpec
 from scalesearch.data import ImageData
 from scalesearch.data.transforms import Normalisation
 from scalesearch.measure.profiling import profile_latency
@@ -59,8 +61,8 @@ def read_latency(network: nn.Module, job: Job) -> Latency:
     return {"latency_ms": latency.p50_ms, "latency_p90_ms": latency.p90_ms}
 
 
-def save_weights(network: Network, data: ImageData, job: Job) -> None:
-    """Write the network to the job's checkpoint, where it has one, with all that is needed to use it."""
-    if job.checkpoint is not None:
-        trained = TrainedNetwork(network, job.arch, data.class_names, Normalisation(data.mean, data.std))
-        save_network(trained, job.checkpoint)
+def save_weights(network: Network, data: ImageData, arch: ArchSpec, checkpoint: Path | None) -> None:
+    """Write a network to its checkpoint, where it has one, with all that is needed to use it."""
+    if checkpoint is not None:
+        normalisation = Normalisation(data.mean, data.std)
+        save_network(TrainedNetwork(network, arch, data.class_names, normalisation), checkpoint)

@@ -50,7 +50,7 @@ def supernet_score(job: Job, on_step: OnStep | None = None, data: ImageData | No
     num_images = job.score.supernet.batch_norm_images
     estimate_batch_norm(network, data.train, num_images, image_size=size, device=device, on_step=on_step)
     accuracy, latency = read_accuracy(network, data, job), read_latency(network, job)
-    save_weights(network, data, job)
+    save_weights(network, data, job.arch, job.checkpoint)
     return Score(**accuracy, **latency)
 
 
