@@ -18,8 +18,9 @@ from scalesearch.report.info import FrontierInfo, ScalingInfo
 from scalesearch.report.page.writing import open_studies, write_report_page
 from scalesearch.report.plot import plot_frontier, plot_frontiers, plot_scaling, save_figure
 from scalesearch.report.summary import write_summary
-from scalesearch.report.training_sections import PART as TRAIN
 from scalesearch.report.training_sections import draw_trainings
+from scalesearch.report.ways import by_way
+from scalesearch.retraining.running import PART as TRAIN
 from scalesearch.scaling.curves import PART as CURVES
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.store import Record, load_records, write_trials
@@ -65,7 +66,7 @@ def write_report(
     pictures = list(draw_detectors(folder, detectors, formats)) if (detectors.state == "COMPLETE").any() else []
     lines = _detector_lines(detectors) if pictures else []
     frontier = scaling = None
-    networks = _by_way(trials[trials.part.isin((*SERIES_ORDER, CURVES, TRAIN))])
+    networks = by_way(trials[trials.part.isin((*SERIES_ORDER, CURVES, TRAIN))])
     pictures += draw_trainings(folder)
     if not lines or (networks.state == "COMPLETE").any():
         drawn = networks[networks.part != CURVES]
@@ -86,12 +87,6 @@ def write_report(
     write_atomically(folder.readme, write_summary(folder, records, frontier, scaling))
     page = write_report_page(folder, readers)
     return Report((folder.table("trials"), *pictures, folder.readme, page), tuple(lines))
-
-
-def _by_way(networks: pd.DataFrame) -> pd.DataFrame:
-    """Return the trials with each way of training to the end as a series of its own, ``train scratch`` say."""
-    series = networks.part.where(networks.part != TRAIN, networks.part + " " + networks.label.astype(str))
-    return networks.assign(part=series)
 
 
 def _plot_networks(by_macs: FrontierInfo, drawn: pd.DataFrame) -> Figure:

@@ -16,6 +16,8 @@ from scalesearch.report.analysis import SERIES_ORDER, frontier_info
 from scalesearch.report.detector_sections import DETECTOR_PARTS
 from scalesearch.report.info import CostName, FrontierInfo, FrontierPoint, ScoreName
 from scalesearch.report.plot import plot_frontier, svg_text
+from scalesearch.report.ways import by_way
+from scalesearch.retraining.running import PART as TRAIN
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.store import load_records
 
@@ -72,8 +74,8 @@ class Study:
         Raises:
             StudyError: Nothing is complete, or nothing complete has this cost and score.
         """
-        trials = self.trials
-        networks, detectors = (trials[trials.part.isin(parts)] for parts in (SERIES_ORDER, DETECTOR_PARTS))
+        trials, parts = self.trials, (*SERIES_ORDER, TRAIN)
+        networks, detectors = by_way(trials[trials.part.isin(parts)]), trials[trials.part.isin(DETECTOR_PARTS)]
         has_networks = (networks.state == "COMPLETE").any() or detectors.empty
         return frontier_info(
             networks if has_networks else detectors,

@@ -24,11 +24,13 @@ from scalesearch.report.page.importance import measure_importance
 from scalesearch.report.page.networks import finished, list_networks
 from scalesearch.report.page.payload import Arch, StudyPayload
 from scalesearch.report.page.views import References, describe_view, measure_views
+from scalesearch.report.ways import by_way, split_ways
+from scalesearch.retraining.running import PART as TRAIN
 from scalesearch.scaling.curves import PART as CURVES
 from scalesearch.study.folder import StudyFolder
 from scalesearch.study.store import Record, frame_of, load_records
 
-PARTS = (*SERIES_ORDER, CURVES, *DETECTOR_PARTS)
+PARTS = (*SERIES_ORDER, TRAIN, CURVES, *DETECTOR_PARTS)
 """Whose trials are results; a proposal by a cheap score and the readings of fidelity are none."""
 
 _GROWTH = 1.05  # of the finished trials, after which what takes long is worked out again
@@ -94,13 +96,14 @@ class StudyReader:
         infos, trials, config = self.infos(references), self._trials(), self.folder.read_config()
         records = [record for record in self._records if record.part in PARTS]
         num_classes, files = runs.read_num_classes(records), self._state[0]
+        series = [one for record in records for one in split_ways(record.part, record.trials)]
         grid = trials[trials.part == "scale"]
         searched = next((record.trials for record in records if record.part in ("search", "detect-scale")), [])
         return StudyPayload(
             name=self.folder.name,
             arguments=runs.study_arguments(self.folder),
             notes=runs.read_notes(self.folder),
-            networks=list_networks([(record.part, record.trials) for record in records], infos),
+            networks=list_networks(series, infos),
             archs=self._describe_archs(records, num_classes),
             views=[describe_view(info, trials) for info in infos],
             importance=self._keep_long("importance", finished(searched), lambda: measure_importance(searched)),
@@ -134,7 +137,7 @@ class StudyReader:
         frames = [frame_of(record.part, record.trials) for record in self._records if record.part in PARTS]
         if not frames:
             raise StudyError(f"study {self.folder.name} has no part that the page shows, of {', '.join(PARTS)}")
-        return self._with_tables(pd.concat(frames, ignore_index=True))
+        return self._with_tables(by_way(pd.concat(frames, ignore_index=True)))
 
     def _with_tables(self, trials: pd.DataFrame) -> pd.DataFrame:
         """Return the trials with what was measured of their networks while nothing ran beside them."""

@@ -15,14 +15,21 @@ page.theme = (() => {
     "detect-scale": { colour: "--blue", symbol: "circle", size: 8 },
     detect: { colour: "--vermillion", symbol: "square", size: 10 },
   };
-  const OTHER = { colour: "--orange", symbol: "pentagon", size: 9 };
+  // of ways of training to the end, and whatever else a record names, in the order in which they appear
+  const OTHERS = [
+    { colour: "--orange", symbol: "pentagon", size: 9 },
+    { colour: "--green", symbol: "x", size: 9 },
+    { colour: "--purple", symbol: "star", size: 10 },
+  ];
+  const others = [];
 
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   /** Colour, symbol and size of a part; a second study's symbols are hollow and its lines dotted. */
   function style(part, index) {
-    const { colour: name, symbol, size } = STYLES[part] ?? OTHER;
+    if (!STYLES[part] && !others.includes(part)) others.push(part);
+    const { colour: name, symbol, size } = STYLES[part] ?? OTHERS[others.indexOf(part) % OTHERS.length];
     return { colour: colour(name), symbol: index ? `${symbol}-open` : symbol, size, dash: index ? "dot" : "solid" };
   }
 
