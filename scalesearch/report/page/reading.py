@@ -20,6 +20,7 @@ from scalesearch.report.detector_sections import DETECTOR_PARTS
 from scalesearch.report.info import FrontierInfo
 from scalesearch.report.page import runs, sections
 from scalesearch.report.page.archs import describe_arch
+from scalesearch.report.page.courses import add_courses
 from scalesearch.report.page.importance import measure_importance
 from scalesearch.report.page.networks import finished, list_networks
 from scalesearch.report.page.payload import Arch, StudyPayload
@@ -97,13 +98,15 @@ class StudyReader:
         records = [record for record in self._records if record.part in PARTS]
         num_classes, files = runs.read_num_classes(records), self._state[0]
         series = [one for record in records for one in split_ways(record.part, record.trials)]
+        networks = list_networks(series, infos)
+        add_courses(networks, self.folder)
         grid = trials[trials.part == "scale"]
         searched = next((record.trials for record in records if record.part in ("search", "detect-scale")), [])
         return StudyPayload(
             name=self.folder.name,
             arguments=runs.study_arguments(self.folder),
             notes=runs.read_notes(self.folder),
-            networks=list_networks(series, infos),
+            networks=networks,
             archs=self._describe_archs(records, num_classes),
             views=[describe_view(info, trials) for info in infos],
             importance=self._keep_long("importance", finished(searched), lambda: measure_importance(searched)),

@@ -40,6 +40,12 @@ page.drawing = (() => {
           ` ${name} `))));
   }
 
+  /** At most five of many, evenly, the last one among them. */
+  function few(items) {
+    const stride = Math.ceil(items.length / 5);
+    return items.filter((_, index) => (items.length - 1 - index) % stride === 0);
+  }
+
   /** Score against training steps, a line a training. */
   function readings(runs) {
     const drawn = runs.filter((run) => run.readings.length);
@@ -50,14 +56,14 @@ page.drawing = (() => {
     const label = (at, up, text, anchor) => svg("text", { x: at, y: up, "text-anchor": anchor }, text);
     const lines = drawn.map((run) => svg("g", {}, svg("polyline", {
       points: run.readings.map(([steps, value]) => `${x(steps)},${y(value)}`).join(" "), fill: "none", stroke: page.theme.colour("--blue"), "stroke-width": 2 }),
-    run.readings.map(([steps, value]) => svg("circle", { cx: x(steps), cy: y(value), r: 3.5, fill: page.theme.colour("--blue") },
+    run.readings.map(([steps, value]) => svg("circle", { cx: x(steps), cy: y(value), r: run.readings.length > 12 ? 1.5 : 3.5, fill: page.theme.colour("--blue") },
       svg("title", {}, `${steps} steps: ${percent(value)}`)))));
     const told = drawn[0].readings.map(([steps, value]) => `${percent(value)} after ${steps} steps`).join(", ");
     return el("figure", { class: "drawing" },
       svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Readings while it trained: ${told}.` },
         svg("path", { d: `M${left} 8V${bottom}H${width - 8}`, fill: "none", stroke: page.theme.colour("--faint") }),
         label(left - 6, y(high) + 4, percent(high, 0), "end"), label(left - 6, bottom + 4, "0", "end"),
-        [...new Set(drawn[0].readings.map(([steps]) => steps))].map((steps) => label(x(steps), bottom + 18, digits(steps), "middle")),
+        few([...new Set(drawn[0].readings.map(([steps]) => steps))]).map((steps) => label(x(steps), bottom + 18, digits(steps), "middle")),
         label((left + width) / 2, bottom + 31, "training steps", "middle"), lines));
   }
 
