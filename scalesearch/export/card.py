@@ -204,7 +204,7 @@ def _accuracy_lines(choice: Choice, evidence: Evidence) -> list[str]:
         return ["Not measured here."]
     table = pd.DataFrame([_accuracy_row(each) for each in evidence.accuracies])
     lines = [table_lines(table)]
-    if choice.part != "family":
+    if choice.part not in ("family", "train"):
         lines.append("The split that chose a network flatters it.")
     return lines
 

@@ -119,6 +119,14 @@ def read_trials(folder: StudyFolder) -> pd.DataFrame:
     return trials[trials.state == "COMPLETE"]
 
 
+def trainings_of(trials: pd.DataFrame, part: str, arch_id: str, checkpoint: Path) -> pd.DataFrame:
+    """Return the trainings of which a checkpoint is one: of one network, in one part, and in one way."""
+    mine = trials[(trials.part == part) & (trials.arch_id == arch_id)]
+    if part == TRAIN:  # there a network may be trained in several ways, each of which has a file
+        mine = mine[[checkpoint.stem == f"{TRAIN}-{label}-{arch_id}" for label in mine.label]]
+    return mine
+
+
 def _read_table(path: Path) -> pd.DataFrame:
     try:
         trials = pd.read_csv(path)
@@ -192,9 +200,7 @@ def _candidates(folder: StudyFolder, trials: pd.DataFrame) -> list[_Candidate]:
         except ConfigError as error:  # of an older version, which kept the weights alone
             raise StudyError(f"{error}; with arch= and weights= it can be named") from None
         arch_id = arch_id_of(load_any(path))
-        mine = trials[(trials.part == part) & (trials.arch_id == arch_id)]
-        if part == TRAIN:  # one network may be trained in several ways, each of which has a file
-            mine = mine[[path.stem == f"{TRAIN}-{label}-{arch_id}" for label in mine.label]]
+        mine = trainings_of(trials, part, arch_id, path)
         score = mine.get("val_top1" if kind == NETWORK else "val_ap", pd.Series(dtype=float))
         found.append(_Candidate(path, part, arch_id, float(score.mean())))
     return found

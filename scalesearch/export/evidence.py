@@ -15,11 +15,13 @@ from scalesearch.arch import Cost, network_cost
 from scalesearch.data import DataConfig
 from scalesearch.detection.arch.cost import detector_cost
 from scalesearch.detection.data import BoxDataConfig
-from scalesearch.export.choosing import Choice, read_trials
+from scalesearch.export.choosing import Choice, read_trials, trainings_of
 from scalesearch.export.models import Model
 from scalesearch.measure.profiling import LatencyInfo, profile_latency
 from scalesearch.measure.trained import TrainedNetwork
+from scalesearch.retraining.running import PART as TRAIN
 from scalesearch.study.sessions import describe_machine
+from scalesearch.study.store import load_records
 
 _SCORES = {
     "val_top1": "top-1 on search-val",
@@ -94,7 +96,7 @@ def collect_evidence(choice: Choice, model: Model) -> Evidence:
         latency=profile_latency(model.network, model.image_size, repeats=_REPEATS),
         machine=describe_machine(),
         data=_data(choice, _mapping(section.get("data"))),
-        recipe=_recipe(section),
+        recipe=_recipe_of_way(choice) if choice.part == TRAIN else _recipe(section),
     )
 
 
@@ -102,7 +104,8 @@ def _accuracies(choice: Choice, section: Mapping[str, Any]) -> tuple[Accuracy, .
     if choice.folder is None:
         return ()
     trials = read_trials(choice.folder)
-    mine = trials[(trials.part == choice.part) & (trials.arch_id == choice.arch_id)]
+    assert choice.checkpoint is not None, "a study's network has one"
+    mine = trainings_of(trials, choice.part, choice.arch_id, choice.checkpoint)
     own = mine.seed == _seed(choice, section)
     scores = {key: pd.to_numeric(mine[key], errors="coerce") for key in _SCORES if key in mine}
     return tuple(
@@ -141,6 +144,19 @@ def _recipe(section: Mapping[str, Any]) -> dict[str, Any]:
     recipe = _flat(_mapping(section.get("train")))
     score = _mapping(section.get("score")).get("method", "brief")
     return recipe if score == "brief" else {"weights from": f"the study's {score}"}
+
+
+def _recipe_of_way(choice: Choice) -> dict[str, Any]:
+    """Return what the record keeps of a full training's way; the configuration is that of the last command alone."""
+    assert choice.folder is not None
+    assert choice.checkpoint is not None
+    if not choice.folder.database.exists():
+        return {}
+    label = choice.checkpoint.stem.removeprefix(f"{TRAIN}-").removesuffix(f"-{choice.arch_id}")
+    records = load_records(choice.folder.storage_url(None), choice.folder.name)
+    kept = next((record.study.user_attrs for record in records if record.part == TRAIN), {})
+    recipe = dict(kept.get(f"recipe.{label}", {}))
+    return _flat({**recipe.pop("train", {}), **{name: value for name, value in recipe.items() if value != ""}})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

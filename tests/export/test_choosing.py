@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from scalesearch.errors import ConfigError, ScalesearchError, StudyError
 from scalesearch.export.choosing import Choice, choose_network
 from scalesearch.export.config import ExportConfig
+from scalesearch.export.evidence import collect_evidence
+from scalesearch.export.models import build_model
 from scalesearch.measure.trained import TrainedNetwork, save_network
 from tests.export.exports import ARCH, CLASSES, NORMALISATION, new_detector, new_network, small_study, write_study
 
@@ -31,6 +33,24 @@ def test_the_familys_best_by_its_mean_on_search_val_is_the_default(tmp_path: Pat
     choice = choose(tmp_path, study="small")  # the base's 0.95 was of a search, in which it trained briefly
     assert (choice.name, choice.part, choice.is_untrained) == ("small family-phi1", "family", False)
     assert same_weights(choice, member)
+
+
+def test_of_full_trainings_the_best_way_is_taken_by_its_own_mean(tmp_path: Path) -> None:
+    scratch, finetuned = new_network(seed=1), new_network(seed=2)
+    arch_id = scratch.arch.arch_id
+    rows: list[dict[str, object]] = [{"part": "search", "arch_id": arch_id, "val_top1": 0.95}]
+    rows += [
+        {"part": "train", "label": label, "arch_id": arch_id, "seed": seed, "val_top1": top1}
+        for label, top1s in (("scratch", (0.4, 0.6)), ("finetuned", (0.7, 0.5)))
+        for seed, top1 in enumerate(top1s)
+    ]
+    named = {f"train-{label}-{arch_id}": one for label, one in (("scratch", scratch), ("finetuned", finetuned))}
+    write_study(tmp_path / "mine", {"base": scratch, **named}, rows)
+    choice = choose(tmp_path, study="mine")
+    assert choice.name == f"mine train-finetuned-{arch_id}"
+    assert same_weights(choice, finetuned)
+    evidence = collect_evidence(choice, build_model(choice.trained))
+    assert [(one.mean, one.trainings) for one in evidence.accuracies] == [(pytest.approx(0.6), 2)]
 
 
 @pytest.mark.parametrize(
