@@ -14,6 +14,7 @@ import yaml
 
 MOST_VALUES = 100_000
 DEEPEST = 50
+MOST_BITS = 14_000  # of a whole number; of more than 4,300 digits Python makes no text, for a sentence or a file
 
 
 class PlainYamlError(yaml.YAMLError):
@@ -53,6 +54,16 @@ class _PlainLoader(yaml.SafeLoader):
         if weight > MOST_VALUES:
             raise PlainYamlError(f"at most {MOST_VALUES:,} values are read, aliases followed")
         self._weights[id(node)] = weight
+
+    def construct_whole(self, node: yaml.ScalarNode) -> int:
+        """Return a whole number that can be written again: one in hexadecimal digits may be of any length."""
+        number: int = self.construct_yaml_int(node)
+        if number.bit_length() > MOST_BITS:
+            raise PlainYamlError(f"a whole number has at most {MOST_BITS:,} bits, got {number.bit_length():,}")
+        return number
+
+
+_PlainLoader.add_constructor("tag:yaml.org,2002:int", _PlainLoader.construct_whole)
 
 
 def parse_yaml(text: str) -> Any:  # noqa: ANN401 - whatever YAML holds
