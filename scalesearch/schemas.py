@@ -47,20 +47,34 @@ class ProfileConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class ReportConfig:
-    """The keys of ``scalesearch report``.
+class BegunStudyConfig:
+    """The keys of every verb that looks at a study that has begun.
 
     Attributes:
         study: Name of the study.
         results: Folder that holds studies.
         storage: URL of the study's storage, where it is not its own SQLite file.
-        compare: Another study of the same results folder, shown beside this one.
-        formats: Of the pictures, joined by commas: png (which is always written, for README.md shows it), svg, pdf.
     """
 
     study: str = "study"
     results: str = "results"
     storage: str | None = None
+
+    @property
+    def folder(self) -> StudyFolder:
+        """Where the study is kept."""
+        return StudyFolder.of(self.results, self.study)
+
+
+@dataclass(kw_only=True, slots=True)
+class ReportConfig(BegunStudyConfig):
+    """The keys of ``scalesearch report``.
+
+    Attributes:
+        compare: Another study of the same results folder, shown beside this one.
+        formats: Of the pictures, joined by commas: png (which is always written, for README.md shows it), svg, pdf.
+    """
+
     compare: str | None = None
     formats: str = "png,svg"
 
@@ -68,27 +82,16 @@ class ReportConfig:
         for name in self.formats.split(","):
             check_choice("formats", name, FORMATS)
 
-    @property
-    def folder(self) -> StudyFolder:
-        """Where the study is kept."""
-        return StudyFolder.of(self.results, self.study)
-
 
 @dataclass(kw_only=True, slots=True)
-class WatchConfig:
+class WatchConfig(BegunStudyConfig):
     """The keys of ``scalesearch watch``.
 
     Attributes:
-        study: Name of the study.
-        results: Folder that holds studies.
-        storage: URL of the study's storage, where it is not its own SQLite file.
         compare: Another study of the same results folder, shown beside this one.
         port: Of this machine alone, 127.0.0.1; 0 takes a free one.
     """
 
-    study: str = "study"
-    results: str = "results"
-    storage: str | None = None
     compare: str | None = None
     port: int = 8765
 
@@ -96,32 +99,16 @@ class WatchConfig:
         if not 0 <= self.port <= 65535:
             raise ConfigError(f"port must be in 0 .. 65535, got {self.port}")
 
-    @property
-    def folder(self) -> StudyFolder:
-        """Where the study is kept."""
-        return StudyFolder.of(self.results, self.study)
-
 
 @dataclass(kw_only=True, slots=True)
-class DoctorConfig:
+class DoctorConfig(BegunStudyConfig):
     """The keys of ``scalesearch doctor``.
 
     Attributes:
-        study: Name of the study.
-        results: Folder that holds studies.
-        storage: URL of the study's storage, where it is not its own SQLite file.
         mend: Whether what can be mended is, in place of only told.
     """
 
-    study: str = "study"
-    results: str = "results"
-    storage: str | None = None
     mend: bool = False
-
-    @property
-    def folder(self) -> StudyFolder:
-        """Where the study is kept."""
-        return StudyFolder.of(self.results, self.study)
 
 
 @dataclass(kw_only=True, slots=True)
