@@ -55,6 +55,9 @@ _SHARED = tuple(item.name for item in fields(StudyConfig))
 _NEVER_SAVED = ("study", "results")
 _COMMON = tuple(item.name for item in fields(PartConfig) if item.name not in _NEVER_SAVED)
 
+_REFUSALS = (HydraException, OmegaConfBaseException, OverflowError)
+"""How Hydra and OmegaConf refuse a value; the last is a whole number beyond what a float holds."""
+
 
 def load_config(verb: str, arguments: Sequence[str]) -> Any:  # noqa: ANN401 (the verb's own dataclass)
     """Return the checked configuration of a verb.
@@ -164,10 +167,10 @@ def _part_of(argument: str) -> str | None:
 
 
 @cache
-def _register_schemas() -> None:
+def _register_schema(verb: str) -> None:
+    """Tell Hydra a verb's schema; not those of all, for it copies whatever it was told at every composing."""
     store = ConfigStore.instance()
-    for verb, schema in SCHEMAS.items():
-        store.store(name=f"{verb}_schema", node=schema)
+    store.store(name=f"{verb}_schema", node=SCHEMAS[verb])
     # the same for networks and for detectors, whose yaml lie apart
     for kind in EXECUTORS:
         store.store(group="executor", name=kind, node=ExecutorConfig(kind=kind))
@@ -196,34 +199,37 @@ def read_key(verb: str, argument: str) -> str:
 
 def _compose(verb: str, arguments: Sequence[str]) -> DictConfig:
     defaults = _defaults(verb)
-    for argument in arguments:
-        key = read_key(verb, argument)
+    keys = [read_key(verb, argument) for argument in arguments]
+    for key in keys:
         if not _has_key(defaults, key):
             raise ConfigError(_unknown_key(verb, key, defaults))
     with initialize_config_dir(str(conf_of(verb)), version_base="1.3"):
         quoted = [quote(argument) for argument in arguments]
         try:
             return compose(verb, quoted)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_blame(verb, quoted, error)) from None
+        except _REFUSALS as error:
+            raise ConfigError(_blame(verb, keys, quoted, error)) from None
 
 
 @cache
 def _defaults(verb: str) -> DictConfig:
     """Return what a verb is told where the command line says nothing; not to be changed."""
-    _register_schemas()
+    _register_schema(verb)
     with initialize_config_dir(str(conf_of(verb)), version_base="1.3"):
         return compose(verb)
 
 
-def _blame(verb: str, arguments: Sequence[str], error: Exception) -> str:
-    """Name the argument whose value cannot be."""
-    for argument in arguments:
+def _blame(verb: str, keys: Sequence[str], arguments: Sequence[str], error: Exception) -> str:
+    """Name the argument whose value cannot be: the error may know its key, else each is composed alone."""
+    cause = _innermost(error)
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key in keys:
+        return f"{cause.full_key}: {_first_line(cause)}"
+    for key, argument in zip(keys, arguments, strict=True):
         try:
             compose(verb, [argument])
-        except (HydraException, OmegaConfBaseException) as own:
-            return f"{read_key(verb, argument)}: {_innermost(own)}"
-    return _innermost(error)
+        except _REFUSALS as own:
+            return f"{key}: {_first_line(_innermost(own))}"
+    return _first_line(cause)
 
 
 def _unknown_key(verb: str, key: str, defaults: DictConfig) -> str:
@@ -256,8 +262,9 @@ def _on_top_of_study(verb: str, composed: DictConfig, explicit: Sequence[str]) -
     try:
         _refuse_references(begun)
         merged = cast(DictConfig, OmegaConf.merge(composed, begun))
-    except (OmegaConfBaseException, ConfigError) as error:
-        raise ConfigError(f"{folder.config}: {_first_line(error)}") from None
+    except (*_REFUSALS, ConfigError) as error:
+        key = f"{error.full_key}: " if isinstance(error, OmegaConfBaseException) and error.full_key else ""
+        raise ConfigError(f"{folder.config}: {key}{_first_line(error)}") from None
     for key in explicit:
         OmegaConf.update(merged, key, OmegaConf.select(composed, key))
     if "tracker" in merged and "***" in merged.tracker.uri:
@@ -320,10 +327,10 @@ def _show(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _innermost(error: BaseException) -> str:
+def _innermost(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
-    return _first_line(error)
+    return error
 
 
 def _first_line(error: BaseException) -> str:

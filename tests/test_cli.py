@@ -78,6 +78,7 @@ def refuse(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("search data=foldr", "data must be one of folder, npz, parquet, patches, torchvision, got 'foldr'"),
         ("search train=longest", "train must be one of brief, full, long, got 'longest'"),
         ("search trials=many", "trials: Value 'many' of type 'str' could not be converted to Integer"),
+        (f"search train.learning_rate=1{'0' * 400}", "train.learning_rate: int too large to convert to float"),
         ("search train.learning_rate=fast", "train.learning_rate: Value 'fast' of type 'str' could not .* to Float"),
         ("search trials=0", "trials must be at least 1, got 0"),
         ("search train.momentum=1", r"train\.momentum must be in \[0, 1\), got 1\.0"),

@@ -284,6 +284,19 @@ def test_a_configuration_of_another_version_is_refused_with_its_file() -> None:
         load_config("search", ["study=mine"])
 
 
+@pytest.mark.parametrize(
+    ("macs", "sentence"),
+    [
+        ("many", r"budget\.macs: Value 'many' of type 'str' could not be converted to Float$"),
+        (10**400, "int too large to convert to float$"),
+    ],
+)
+def test_a_saved_value_that_cannot_be_is_refused_with_its_file(macs: object, sentence: str) -> None:
+    save_study({"search": {**SEARCH, "budget": {"macs": macs}}})
+    with pytest.raises(ConfigError, match=r"^results/mine/config\.yaml: " + sentence):
+        load_config("search", ["study=mine"])
+
+
 def test_a_configuration_broken_by_hand_is_refused_with_its_file() -> None:
     save_study({})
     Path("results/mine/config.yaml").write_text("search: [", encoding="utf-8")

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from decimal import Decimal
@@ -78,7 +79,7 @@ class StageSpec:
         _check(_is_count(self.stride) and self.stride <= 2, "stride", "1 or 2", self.stride)
         for name in ("kernel_size", "out_channels", "num_blocks"):
             _check_count(name, getattr(self, name))
-        expands = _is_number(self.expand_ratio) and 0 < self.expand_ratio < float("inf")
+        expands = _is_number(self.expand_ratio) and 0 < self.expand_ratio <= sys.float_info.max
         _check(expands, "expand_ratio", "a number above 0", self.expand_ratio)
         _check(_is_number(self.se_ratio) and 0 <= self.se_ratio <= 1, "se_ratio", "in [0, 1]", self.se_ratio)
         _check(isinstance(self.skip, bool), "skip", "true or false", self.skip)

@@ -108,6 +108,12 @@ def test_a_block_string_it_does_not_know_is_refused(text: str, sentence: str) ->
         StageSpec.from_block(text)
 
 
+@pytest.mark.parametrize("field", ["expand_ratio", "se_ratio"])
+def test_a_ratio_beyond_what_a_float_holds_is_refused(field: str) -> None:
+    with pytest.raises(ArchError, match=f"{field} must be .*, got 1000"):
+        replace(StageSpec.from_block(MBCONV), **{field: 10**400})
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

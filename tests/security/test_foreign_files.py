@@ -237,6 +237,14 @@ def test_odd_columns_and_metadata_are_refused(
         open_parquet(str(write_parquet(tmp_path, image, pa.array(LABELS), metadata)))
 
 
+def test_parquet_whose_column_name_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = write_parquet(tmp_path, pa.array([encode_picture()] * 4), pa.array(LABELS))
+    file = folder / "train.parquet"
+    file.write_bytes(file.read_bytes().replace(b"image", b"im\xf3ge"))
+    with pytest.raises(DataError, match=r"train\.parquet: cannot be read as parquet: 'utf-8' codec"):
+        open_parquet(str(folder))
+
+
 def test_parquet_with_more_rows_than_bytes_is_refused(tmp_path: Path) -> None:
     count = 2_000_000
     nulls = pa.nulls(count, pa.binary())

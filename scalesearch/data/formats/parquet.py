@@ -157,7 +157,7 @@ def _read_schema(path: Path) -> pa.Schema:
 
     try:
         return pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:  # a column name may be no UTF-8
         raise DataError(f"{path}: cannot be read as parquet: {error}") from error
 
 
