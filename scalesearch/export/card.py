@@ -81,9 +81,8 @@ def begin_card(path: Path, arch_id: str, weights: str) -> CardInfo:
         ) from None
     if (ours.arch_id, ours.weights) != (arch_id, weights):
         raise ExportError(f"{path}: the card of another network, {shown(ours.arch_id)}; choose out= in another folder")
-    return CardInfo(
-        arch_id, weights, {name: each for name, each in ours.files.items() if path.with_name(name).exists()}
-    )
+    beside = {each.name for each in path.parent.iterdir()}  # a card may name what no file can be called
+    return CardInfo(arch_id, weights, {name: each for name, each in ours.files.items() if name in beside})
 
 
 def _read_head(path: Path) -> CardInfo:

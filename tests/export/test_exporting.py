@@ -23,6 +23,7 @@ from scalesearch.data import DataConfig, load_data
 from scalesearch.detection.nn.trained import save_trained
 from scalesearch.errors import ConfigError, ExportError
 from scalesearch.export import onnx_graph
+from scalesearch.export.card import begin_card
 from scalesearch.export.config import ExportConfig
 from scalesearch.export.exporting import ExportResult, export_network
 from scalesearch.export.graph import Graph
@@ -205,6 +206,12 @@ def test_a_readme_that_is_no_card_of_this_network_is_never_overwritten(tmp_path:
     with pytest.raises(ExportError, match=r"README\.md: the card of another network, '\w{12}'; choose out= in another"):
         export(**keys, seed=1, out=str(tmp_path / "c.safetensors"))
     assert {path.name for path in tmp_path.iterdir()} == {"README.md", "a.safetensors", "b.safetensors"}
+
+
+def test_a_file_that_is_gone_leaves_the_card_whatever_it_was_called(tmp_path: Path) -> None:
+    card, files = tmp_path / "README.md", {"x" * 5000: {"form": "onnx", "nms": False}}
+    card.write_text(f"---\n{yaml.safe_dump({'scalesearch': {'arch_id': 'a', 'weights': 'b', 'files': files}})}---\n")
+    assert begin_card(card, "a", "b").files == {}
 
 
 def test_a_python_file_of_somebodys_is_never_overwritten_by_timms(tmp_path: Path) -> None:
