@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 from scalesearch.arch import ArchSpec, network_cost
 from scalesearch.errors import ConfigError
-from scalesearch.measure.optimisation import OPTIMIZERS
+from scalesearch.measure.optimisation import OPTIMIZERS, OptimisationConfig
 from scalesearch.measure.probe import check_counts
 
 _OPTIMIZER_COPIES = {"sgd": 1, "rmsprop": 2, "adamw": 2}  # running means that each keeps of every parameter
@@ -48,3 +50,25 @@ def memory_floor_mib(
     copies = 2 + _OPTIMIZER_COPIES[optimizer] + averaged
     kept = 2 if arch.activation == "relu" else 3
     return (4 * copies * cost.params + (2 if amp else 4) * kept * cost.acts * batch_size) / 2**20
+
+
+def training_floor_mib(
+    arch: ArchSpec, train: OptimisationConfig, device: str, *, num_images: float = math.inf, num_classes: int = 1
+) -> float:
+    """Return what a configured training takes at least; as a rule without the classifier, whose outputs the data say.
+
+    Args:
+        arch: The network, at its own image size.
+        train: The training.
+        device: ``cpu`` or ``cuda``: mixed precision is CUDA's.
+        num_images: Images there are, where a step may want more.
+        num_classes: Outputs of the classifier.
+    """
+    return memory_floor_mib(
+        arch,
+        int(min(train.batch_size, num_images)),
+        num_classes=num_classes,
+        optimizer=train.optimizer,
+        averaged=train.ema_decay > 0,
+        amp=train.amp and device != "cpu",
+    )

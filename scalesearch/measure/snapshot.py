@@ -9,21 +9,25 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
 import pickle
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from scalesearch.atomic import write_atomically
 from scalesearch.errors import SnapshotError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _MAGIC = b"scalesearch snapshot 1\n"
 _logger = logging.getLogger(__name__)
@@ -40,6 +44,22 @@ class SnapshotConfig:
 
     path: Path
     seconds: float = 30.0
+
+
+def identify_training(arch_id: str, seed: int, data: DataclassInstance, train: DataclassInstance, *more: object) -> str:
+    """Return what a training's weights follow from, in a line: a snapshot of another one is not gone on from.
+
+    Where the data lie and how many processes load them changes no weight.
+
+    Args:
+        arch_id: Of what is trained.
+        seed: Of the weights, the order of the images and the augmentation.
+        data: The configuration of the data.
+        train: That of the training.
+        more: What else its weights follow from.
+    """
+    read = {key: value for key, value in asdict(data).items() if key not in ("root", "loader_workers")}
+    return json.dumps([arch_id, seed, read, asdict(train), *more, torch.__version__], default=str)
 
 
 class Snapshots:

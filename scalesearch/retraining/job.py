@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -16,10 +15,10 @@ from torch import Tensor
 from scalesearch.arch import ArchSpec
 from scalesearch.atomic import write_atomically
 from scalesearch.data import DataConfig, ImageData, Split, load_data
-from scalesearch.measure.memory_floor import memory_floor_mib
+from scalesearch.measure.memory_floor import training_floor_mib
 from scalesearch.measure.profiling import profile_latency
 from scalesearch.measure.scores.reading import save_weights
-from scalesearch.measure.snapshot import SnapshotConfig, Snapshots
+from scalesearch.measure.snapshot import SnapshotConfig, Snapshots, identify_training
 from scalesearch.measure.team import Team, TeamSnapshots
 from scalesearch.measure.training import EvalInfo, OnStep, TrainConfig, evaluate, fit
 from scalesearch.nn import build_network
@@ -93,22 +92,13 @@ class RetrainJob:
     @property
     def memory_floor_mib(self) -> float:
         """What its training takes at least, beside torch itself, without the classifier, whose outputs the data say."""
-        return memory_floor_mib(
-            self.arch,
-            self.train.batch_size,
-            num_classes=1,
-            optimizer=self.train.optimizer,
-            averaged=self.train.ema_decay > 0,
-            amp=self.train.amp and self.device != "cpu",
-        )
+        return training_floor_mib(self.arch, self.train, self.device)
 
     @property
     def identity(self) -> str:
-        """What its weights follow from, in a line: a snapshot of another one is not gone on from."""
-        data = {key: value for key, value in asdict(self.data).items() if key not in ("root", "loader_workers")}
+        """What its weights follow from, in a line."""
         begin = {key: value for key, value in asdict(self.begin).items() if key != "path"}
-        facts = [self.arch.arch_id, self.arch.image_size, self.seed, data, asdict(self.train), begin, torch.__version__]
-        return json.dumps(facts, default=str)
+        return identify_training(self.arch.arch_id, self.seed, self.data, self.train, self.arch.image_size, begin)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -110,16 +110,7 @@ def _check_batch(config: RetrainConfig, data: ImageData) -> None:
 
 def _open_record(config: RetrainConfig, data: ImageData) -> Record:
     """Open the part; what the trainings have in common are the images, for ways of training stand beside each other."""
-    return Record.open(
-        config.url,
-        config.study,
-        PART,
-        directions=["maximize"],
-        metric_names=["val_top1"],
-        driver_timeout=config.driver_timeout,
-        tracked=config.tracked(PART),
-        identity={"data": config.identity(data)["data"]},
-    )
+    return config.open_record(PART, "val_top1", {"data": config.identity(data)["data"]})
 
 
 def _check_recipe(record: Record, label: str, recipe: dict[str, object]) -> None:

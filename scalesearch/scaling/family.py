@@ -178,15 +178,10 @@ def plan_members(
 
 
 def _open_record(config: FamilyConfig, part: str, base: ArchSpec, rule: ScalingRule, data: ImageData) -> Record:
-    return Record.open(
-        config.url,
-        config.study,
+    return config.open_record(
         part,
-        directions=["maximize"],
-        metric_names=["val_top1"],
-        driver_timeout=config.driver_timeout,
-        tracked=config.tracked(part),
-        identity={
+        "val_top1",
+        {
             "base": base.to_dict(),
             "factors": asdict(rule.factors),
             "rounding": rule.rounding,

@@ -296,16 +296,7 @@ def _entry(config: ScaleConfig, candidate: ScalingCandidate, seed: int) -> Entry
 def _open_record(config: ScaleConfig, base: ArchSpec, data: ImageData) -> Record:
     names = ("target", "step", "tolerance", "constraint", "rounding")
     grid = {name: getattr(config, name) for name in names}
-    return Record.open(
-        config.url,
-        config.study,
-        "scale",
-        directions=["maximize"],
-        metric_names=["val_top1"],
-        driver_timeout=config.driver_timeout,
-        tracked=config.tracked("scale"),
-        identity={"base": base.to_dict(), "grid": grid, **config.identity(data)},
-    )
+    return config.open_record("scale", "val_top1", {"base": base.to_dict(), "grid": grid, **config.identity(data)})
 
 
 def _rounding(config: ScaleConfig) -> DepthRounding:

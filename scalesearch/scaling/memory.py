@@ -11,7 +11,7 @@ from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError
 from scalesearch.measure.available_memory import available_gib
 from scalesearch.measure.memory import peak_memory_mib
-from scalesearch.measure.memory_floor import memory_floor_mib
+from scalesearch.measure.memory_floor import training_floor_mib
 from scalesearch.measure.probe import check_counts
 from scalesearch.nn import build_network
 from scalesearch.study.settings import StudyConfig
@@ -40,14 +40,7 @@ def check_trainings(config: StudyConfig, archs: Iterable[ArchSpec], data: ImageD
     num_classes, train, device = data.num_classes, config.train, config.torch_device
     batch_size = min(train.batch_size, len(data.train))  # as the training takes them
     for arch in sorted(archs, key=lambda arch: network_cost(arch, num_classes=num_classes).acts, reverse=True):
-        floor_mib = memory_floor_mib(
-            arch,
-            batch_size,
-            num_classes=num_classes,
-            optimizer=train.optimizer,
-            averaged=train.ema_decay > 0,
-            amp=train.amp and device != "cpu",
-        )
+        floor_mib = training_floor_mib(arch, train, device, num_images=len(data.train), num_classes=num_classes)
         check_memory(arch, batch_size, floor_mib, device=device, num_workers=config.workers)
 
 

@@ -238,15 +238,10 @@ def _cheap_round(config: FidelityConfig, name: str) -> _Round:
 
 def _open_record(config: FidelityConfig, one: _Round, data: ImageData) -> Record:
     shared = config.identity(data)
-    return Record.open(
-        config.url,
-        config.study,
+    return config.open_record(
         one.part,
-        directions=["maximize"],
-        metric_names=[REFERENCE if one.name == "full" else one.name],
-        driver_timeout=config.driver_timeout,
-        tracked=config.tracked(one.part),
-        identity={"data": shared["data"], "seed": shared["seed"], **one.identity},
+        REFERENCE if one.name == "full" else one.name,
+        {"data": shared["data"], "seed": shared["seed"], **one.identity},
     )
 
 

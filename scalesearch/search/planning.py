@@ -27,7 +27,7 @@ from scalesearch.arch.budget import check_reachable
 from scalesearch.data import ImageData
 from scalesearch.errors import ConfigError, SpaceError
 from scalesearch.measure.available_memory import available_gib
-from scalesearch.measure.memory_floor import memory_floor_mib
+from scalesearch.measure.memory_floor import training_floor_mib
 from scalesearch.measure.scores import Job
 from scalesearch.search.config import SearchConfig
 from scalesearch.search.ledger import was_scored
@@ -267,11 +267,12 @@ def _memory_of_largest(
     config: PlanConfig, data: ImageData, drawn: Sequence[tuple[ArchSpec, Cost]], timed: Sequence[TimedNetwork]
 ) -> float:
     """Return what a process held with the large network, and by how much more the largest one's floor is."""
-    train = config.train
 
     def floor(arch: ArchSpec) -> float:
-        batch_size = min(train.batch_size, len(data.train))
-        return memory_floor_mib(arch, batch_size, num_classes=data.num_classes, optimizer=train.optimizer)
+        num_images, num_classes = len(data.train), data.num_classes
+        return training_floor_mib(
+            arch, config.train, config.torch_device, num_images=num_images, num_classes=num_classes
+        )
 
     return max(each.memory_mib for each in timed) + max(0.0, floor(drawn[-1][0]) - floor(timed[-1].arch))
 

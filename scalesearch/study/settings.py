@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -23,6 +23,7 @@ from scalesearch.study.drivers import DRIVER_TIMEOUT
 from scalesearch.study.executors import Executor, ExecutorConfig, ResourcesConfig, Run, build_executor
 from scalesearch.study.folder import StudyFolder, hide_passwords, mask_password
 from scalesearch.study.locks import locked_storage, locked_study, takes_many_drivers
+from scalesearch.study.store import Record
 from scalesearch.study.trackers import TrackedPart, TrackerConfig
 
 _logger = logging.getLogger(__name__)
@@ -151,6 +152,23 @@ class PartConfig:
     def tracked(self, part: str) -> TrackedPart:
         """Return who is told of a part's trials beside its record."""
         return TrackedPart(self.tracker, self.folder, part, self.values_to_show())
+
+    def open_record(self, part: str, metric: str, identity: Mapping[str, Any]) -> Record:
+        """Open the record of a part that maximises one thing; see ``Record.open``.
+
+        Raises:
+            StudyError: It was begun with another identity.
+        """
+        return Record.open(
+            self.url,
+            self.study,
+            part,
+            directions=["maximize"],
+            metric_names=[metric],
+            driver_timeout=self.driver_timeout,
+            tracked=self.tracked(part),
+            identity=identity,
+        )
 
     def save(self, part: str) -> None:
         """Keep the resolved configuration of a part in the study's ``config.yaml``, without passwords."""

@@ -14,12 +14,12 @@ import pytest
 from scalesearch.arch import ArchSpec, scale_arch
 from scalesearch.arch.reading import read_rule
 from scalesearch.errors import ConfigError, StudyError
+from scalesearch.measure.memory_floor import memory_floor_mib
 from scalesearch.measure.scores import Job
 from scalesearch.scaling import ScaleConfig, plan_scaling_grid, run_scaling_grid
 from scalesearch.scaling import memory as memory_file
 from scalesearch.scaling.grid import ScalingResult
 from scalesearch.scaling.limits import Limits
-from scalesearch.scaling.memory import memory_floor_mib
 from scalesearch.study.executors import Executor
 from tests.study.stand_ins import TINY_DATA, TINY_TRAINING, FormulaExecutor, settings, worth
 

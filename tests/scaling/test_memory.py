@@ -13,16 +13,11 @@ from scalesearch.arch import ArchSpec, ScalingFactors, network_cost, scale_arch
 from scalesearch.errors import ConfigError
 from scalesearch.measure import available_memory
 from scalesearch.measure.memory import peak_memory_mib
+from scalesearch.measure.memory_floor import memory_floor_mib
 from scalesearch.measure.training import TrainConfig
 from scalesearch.nn import build_network
 from scalesearch.scaling import memory as memory_file
-from scalesearch.scaling.memory import (
-    available_gib,
-    check_memory,
-    check_trainings,
-    memory_floor_mib,
-    pass_memory_mib,
-)
+from scalesearch.scaling.memory import available_gib, check_memory, check_trainings, pass_memory_mib
 from scalesearch.study.settings import StudyConfig
 from tests.scaling.test_limits import TINY
 from tests.study.stand_ins import settings

@@ -29,7 +29,7 @@ from scalesearch.scaling.members import read_phis
 from scalesearch.study.latencies import read_latencies
 from scalesearch.study.roster import Entry, Roster
 from scalesearch.study.settings import check_at_least, check_choice
-from scalesearch.study.store import Record, write_trials
+from scalesearch.study.store import write_trials
 
 PART = "detect"
 _SCORES = ("val_ap", "val_ap50", "val_ap75", "val_ap_small", "val_ap_medium", "val_ap_large", "test_ap", "test_ap50")
@@ -155,15 +155,8 @@ def run_detect(config: DetectConfig) -> DetectResult:
         plan = config.plan(data.num_classes)
         config.warn_of_upsampling(max(each.spec.image_size for each in plan))
         config.check_pretrained(plan[0].spec)
-        record = Record.open(
-            config.url,
-            config.study,
-            PART,
-            directions=["maximize"],
-            metric_names=["val_ap"],
-            driver_timeout=config.driver_timeout,
-            tracked=config.tracked(PART),
-            identity={**config.identity(data), **({"reads_test": True} if config.reads_test else {})},
+        record = config.open_record(
+            PART, "val_ap", {**config.identity(data), **({"reads_test": True} if config.reads_test else {})}
         )
         config.save(PART)
         trials = Roster(record, _entries(config, plan), config.rules).run(config.open_executor(data))

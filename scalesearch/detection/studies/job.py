@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -21,10 +20,10 @@ from scalesearch.detection.nn.trained import TrainedDetector, save_trained
 from scalesearch.detection.scoring import DetectionScores, detect, score_detections
 from scalesearch.detection.training import DetectorTrainConfig, fit_detector
 from scalesearch.errors import ConfigError
-from scalesearch.measure.memory_floor import memory_floor_mib
+from scalesearch.measure.memory_floor import training_floor_mib
 from scalesearch.measure.profiling import profile_latency
 from scalesearch.measure.scores.brief import Watcher
-from scalesearch.measure.snapshot import SnapshotConfig, Snapshots
+from scalesearch.measure.snapshot import SnapshotConfig, Snapshots, identify_training
 from scalesearch.nn.layers import PADDINGS, Padding
 
 _LATENCY_REPEATS = 20
@@ -85,21 +84,12 @@ class DetectorJob:
     @property
     def memory_floor_mib(self) -> float:
         """What training its backbone alone takes at least, beside torch itself."""
-        return memory_floor_mib(
-            replace(self.arch.backbone, image_size=self.arch.image_size),
-            self.train.batch_size,
-            num_classes=1,
-            optimizer=self.train.optimizer,
-            averaged=self.train.ema_decay > 0,
-            amp=self.train.amp and self.device != "cpu",
-        )
+        return training_floor_mib(replace(self.arch.backbone, image_size=self.arch.image_size), self.train, self.device)
 
     @property
     def identity(self) -> str:
-        """What its weights follow from, in a line: a snapshot of another one is not gone on from."""
-        data = {key: value for key, value in asdict(self.data).items() if key != "root"}
-        facts = [self.arch.arch_id, self.seed, data, asdict(self.train), asdict(self.pretrained), torch.__version__]
-        return json.dumps(facts, default=str)
+        """What its weights follow from, in a line."""
+        return identify_training(self.arch.arch_id, self.seed, self.data, self.train, asdict(self.pretrained))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,19 +5,16 @@ A ``Job`` holds everything, so that it can run anywhere the data is.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from scalesearch.arch import ArchSpec
 from scalesearch.data import DataConfig
-from scalesearch.measure.memory_floor import memory_floor_mib
+from scalesearch.measure.memory_floor import training_floor_mib
 from scalesearch.measure.scores.config import ScoreConfig
-from scalesearch.measure.snapshot import SnapshotConfig
+from scalesearch.measure.snapshot import SnapshotConfig, identify_training
 from scalesearch.measure.training import TrainConfig
 
 
@@ -71,22 +68,13 @@ class Job:
     @property
     def memory_floor_mib(self) -> float:
         """What its training takes at least, beside torch itself, without the classifier, whose outputs the data say."""
-        return memory_floor_mib(
-            self.arch,
-            self.train.batch_size,
-            num_classes=1,
-            optimizer=self.train.optimizer,
-            averaged=self.train.ema_decay > 0,
-            amp=self.train.amp and self.device != "cpu",
-        )
+        return training_floor_mib(self.arch, self.train, self.device)
 
     @property
     def identity(self) -> str:
-        """What its weights follow from, in a line: a snapshot of another one is not gone on from."""
-        data = {key: value for key, value in asdict(self.data).items() if key not in ("root", "loader_workers")}
+        """What its weights follow from, in a line."""
         sibling = self.sibling and self.sibling.arch.arch_id
-        facts = [self.arch.arch_id, self.seed, data, asdict(self.train), sibling, torch.__version__]
-        return json.dumps(facts, default=str)
+        return identify_training(self.arch.arch_id, self.seed, self.data, self.train, sibling)
 
 
 @dataclass(frozen=True, slots=True)
