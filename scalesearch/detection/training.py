@@ -6,7 +6,6 @@ weights bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -22,8 +21,7 @@ from scalesearch.detection.data.sample import BoxData
 from scalesearch.detection.nn.detector import Detector
 from scalesearch.errors import ConfigError
 from scalesearch.measure.optimisation import Optimisation, OptimisationConfig, check_range
-from scalesearch.measure.snapshot import Snapshots
-from scalesearch.measure.training import FitInfo, KeepOn, OnStep, take_steps
+from scalesearch.measure.steps import Callbacks, FitInfo, take_steps
 
 
 @dataclass(kw_only=True, slots=True)
@@ -65,10 +63,7 @@ def fit_detector(
     config: DetectorTrainConfig,
     *,
     device: str = "cpu",
-    on_step: OnStep | None = None,
-    rungs: Collection[int] = (),
-    keep_on: KeepOn | None = None,
-    snapshots: Snapshots | None = None,
+    callbacks: Callbacks = Callbacks(),
 ) -> FitInfo:
     """Train ``detector`` in place and leave the weights to be evaluated in it.
 
@@ -79,10 +74,7 @@ def fit_detector(
         data: Its train split is learnt from.
         config: Budget, optimiser, augmentation.
         device: ``cpu`` or ``cuda``, with an index where there are several.
-        on_step: Told of each step.
-        rungs: Steps at which ``keep_on`` is asked, as by ``scalesearch.measure.training.fit``.
-        keep_on: Given the detector as it would be evaluated; False ends the training.
-        snapshots: From which it goes on, and to which it writes, as by ``scalesearch.measure.training.fit``.
+        callbacks: What looks on; at a rung it is given the detector as it would be evaluated.
 
     Raises:
         ConfigError: A batch is one image, and the coarsest level one cell: BatchNorm has nothing to normalise by.
@@ -108,17 +100,8 @@ def fit_detector(
         logits, offsets = (flatten_outputs(each, spec.num_anchors).float() for each in outputs)
         return detection_loss(logits, offsets, anchors, matches, box_loss=config.box_loss).total
 
-    return take_steps(
-        _endless(data, config, spec.image_size),
-        loss_of,
-        optimisation,
-        num_steps,
-        device=device,
-        on_step=on_step,
-        rungs=rungs,
-        keep_on=keep_on,
-        snapshots=snapshots,
-    )
+    batches = _endless(data, config, spec.image_size)
+    return take_steps(batches, loss_of, optimisation, num_steps, device=device, callbacks=callbacks)
 
 
 def _endless(data: BoxData, config: DetectorTrainConfig, image_size: int) -> EndlessBatches[BoxBatch]:

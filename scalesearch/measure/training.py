@@ -1,17 +1,11 @@
-"""Training and evaluation: one loop, explicit.
-
-Deterministic on the CPU: the same seed, thread count and torch version give the same weights bit for bit. On CUDA
-mixed precision is used where the configuration asks for it. A loss that is not finite ends the run as a failure.
-"""
+"""Training and evaluation of classifiers. On CUDA mixed precision is used where the configuration asks for it."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,20 +15,8 @@ from scalesearch.data import Augmentation, Share, Split
 from scalesearch.data.endless import EndlessBatches
 from scalesearch.errors import DivergenceError
 from scalesearch.measure.optimisation import Optimisation, OptimisationConfig, check_range
-from scalesearch.measure.snapshot import Snapshots, random_state, restore_random_state
+from scalesearch.measure.steps import Callbacks, FitInfo, take_steps
 from scalesearch.measure.team import Team
-
-B = TypeVar("B")
-"""A batch, of whatever the loss takes."""
-
-OnStep = Callable[[int, int], None]
-"""Called with the steps done and the steps in all."""
-
-OnLoss = Callable[[int, float], None]
-"""Called with each step and its loss; a training that goes on tells those of the earlier process first."""
-
-KeepOn = Callable[[int, nn.Module], bool]
-"""Called at a rung with the steps done and the network as it would be evaluated; False ends the training there."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -60,19 +42,6 @@ class TrainConfig(OptimisationConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class FitInfo:
-    """What a training took; ``loss`` is the mean of its last tenth of steps.
-
-    ``steps`` are those done, fewer than were asked for where it was stopped. ``train_seconds`` include what was done at
-    rungs.
-    """
-
-    steps: int
-    loss: float
-    train_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
 class EvalInfo:
     """Top-1 accuracy in [0, 1] and mean cross-entropy over ``num_images`` images, and top-5 accuracy.
 
@@ -92,17 +61,12 @@ def fit(
     *,
     image_size: int,
     device: str = "cpu",
-    on_step: OnStep | None = None,
-    on_loss: OnLoss | None = None,
-    rungs: Collection[int] = (),
-    keep_on: KeepOn | None = None,
-    snapshots: Snapshots | None = None,
+    callbacks: Callbacks = Callbacks(),
     team: Team | None = None,
 ) -> FitInfo:
     """Train ``network`` in place and leave the weights to be evaluated in it.
 
-    Randomness is drawn from torch's global generator, which the caller seeds. A training that passes every rung ends
-    with the weights, bit for bit, of one that has none.
+    Randomness is drawn from torch's global generator, which the caller seeds.
 
     Args:
         network: Gives logits ``(N, num_classes)`` for images ``(N, 3, H, W)``.
@@ -110,12 +74,7 @@ def fit(
         config: Budget, optimiser, regularisation.
         image_size: Pixels a side of the batches.
         device: ``cpu`` or ``cuda``, with an index where there are several.
-        on_step: Told of each step.
-        on_loss: Told of each step's loss, those before an interruption too.
-        rungs: Steps at which ``keep_on`` is asked; the last step is none, since nothing is left to stop.
-        keep_on: May evaluate the network it is given, but not change it; with a running mean of the weights, the mean.
-        snapshots: From which it goes on, and to which it writes; on a CPU the weights at its end are, bit for bit,
-            those of a training that was never interrupted.
+        callbacks: What looks on.
         team: The processes that train it together, each on its share of every batch; all of them call this.
 
     Raises:
@@ -132,18 +91,8 @@ def fit(
         with nullcontext() if share is None else share.apart(device), optimisation.autocast():
             return F.cross_entropy(forward(images), batch[1].to(device), label_smoothing=config.label_smoothing)
 
-    return take_steps(
-        _endless(train, config, image_size, share),
-        loss_of,
-        optimisation,
-        num_steps,
-        device=device,
-        on_step=on_step,
-        on_loss=on_loss,
-        rungs=rungs,
-        keep_on=keep_on,
-        snapshots=snapshots,
-    )
+    batches = _endless(train, config, image_size, share)
+    return take_steps(batches, loss_of, optimisation, num_steps, device=device, callbacks=callbacks)
 
 
 def _endless(
@@ -160,95 +109,6 @@ def _endless(
             share=share,
         )
     )
-
-
-def take_steps(
-    batches: EndlessBatches[B],
-    loss_of: Callable[[B], Tensor],
-    optimisation: Optimisation,
-    num_steps: int,
-    *,
-    device: str,
-    on_step: OnStep | None = None,
-    on_loss: OnLoss | None = None,
-    rungs: Collection[int] = (),
-    keep_on: KeepOn | None = None,
-    snapshots: Snapshots | None = None,
-) -> FitInfo:
-    """Take a step a batch, whatever is trained, and leave the weights to be evaluated in the network.
-
-    Args:
-        batches: One a step.
-        loss_of: Of a batch, a scalar to go down.
-        optimisation: Of the network.
-        num_steps: In all.
-        device: On which the network is.
-        on_step: As in ``fit``.
-        on_loss: As in ``fit``.
-        rungs: As in ``fit``.
-        keep_on: As in ``fit``.
-        snapshots: As in ``fit``.
-
-    Raises:
-        DivergenceError: A loss is not finite.
-    """
-    run = _Run(batches, optimisation, device)
-    losses = run.losses
-    with snapshots or nullcontext():
-        if snapshots is not None:
-            run.take_up(snapshots.load())
-            if on_loss is not None:
-                for step, loss in enumerate(losses, 1):
-                    on_loss(step, loss)
-        for step in range(len(losses) + 1, num_steps + 1):
-            losses.append(optimisation.step(loss_of(next(batches))))
-            if on_step is not None:
-                on_step(step, num_steps)
-            if on_loss is not None:
-                on_loss(step, losses[-1])
-            if keep_on is not None and step in rungs and step < num_steps:
-                with _unmoved_generators(device):
-                    goes_on = keep_on(step, optimisation.evaluated)
-                if not goes_on:
-                    break
-            if snapshots is not None and step < num_steps:
-                snapshots.follow(run.state_dict)
-    optimisation.settle()
-    tail = losses[-max(1, len(losses) // 10) :]
-    return FitInfo(len(losses), sum(tail) / len(tail), run.seconds)
-
-
-class _Run(Generic[B]):
-    """A training as far as it has come, with all that its next steps depend on."""
-
-    def __init__(self, batches: EndlessBatches[B], optimisation: Optimisation, device: str) -> None:
-        self._batches, self._optimisation, self._device = batches, optimisation, device
-        self._started = time.perf_counter()
-        self.losses: list[float] = []
-
-    @property
-    def seconds(self) -> float:
-        """It took, before it was interrupted too."""
-        return time.perf_counter() - self._started
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "losses": self.losses,
-            "seconds": self.seconds,
-            "optimisation": self._optimisation.state_dict(),
-            "batches": self._batches.state_dict(),
-            "random": random_state(self._device),
-        }
-
-    def take_up(self, state: dict[str, Any] | None) -> None:
-        """Go on from where an earlier process was, if it left anything."""
-        if state is None:
-            return
-        self.losses.extend(state["losses"])
-        self._started -= state["seconds"]
-        self._optimisation.load_state_dict(state["optimisation"])
-        self._batches.load_state_dict(state["batches"])
-        restore_random_state(state["random"], self._device)  # last: what came before draws
 
 
 @contextmanager
@@ -327,9 +187,3 @@ def _count_confusions(logits: Tensor, targets: Tensor) -> Tensor:
     num_classes = logits.shape[1]
     cells = targets * num_classes + logits.argmax(1)
     return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes).cpu()
-
-
-def _unmoved_generators(device: str) -> AbstractContextManager[None]:
-    """Give back what is drawn inside from torch's global generators, so that a reading does not change the training."""
-    on_cuda = torch.device(device).type == "cuda"
-    return torch.random.fork_rng(devices=[device] if on_cuda else [])

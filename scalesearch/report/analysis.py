@@ -96,7 +96,6 @@ def frontier_info(
         StudyError: A column is missing, no trial is complete, or no complete trial has both cost and score.
     """
     complete = _complete_trials(trials, (cost, score, "label"))
-    counts = trials["state"].value_counts()
     everything = {name: _networks(complete[complete["part"] == name], cost, score) for name in _series_names(complete)}
     measured = {name: _mark_front([p for p in points if _measured(p)]) for name, points in everything.items()}
     points = tuple(point for name in measured for point in measured[name])
@@ -115,10 +114,14 @@ def frontier_info(
         reference=corner,
         hypervolume=_volume(points, corner),
         title=title or f"Top-1 against {_COST_WORDS.get(cost, cost)}, every network of the study",
-        num_infeasible=int(counts.get("INFEASIBLE", 0)),
-        num_failed=int(counts.get("FAILED", 0)),
-        num_pruned=int(counts.get("PRUNED", 0)),
+        **_count_others(trials),
     )
+
+
+def _count_others(trials: pd.DataFrame) -> dict[str, int]:
+    """Return how many trials have ended as anything but COMPLETE."""
+    counts = trials["state"].value_counts()
+    return {f"num_{state}": int(counts.get(state.upper(), 0)) for state in ("infeasible", "failed", "pruned")}
 
 
 def _series_names(complete: pd.DataFrame) -> list[str]:

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import pandas as pd
 import torch
@@ -19,8 +19,9 @@ from scalesearch.measure.memory_floor import training_floor_mib
 from scalesearch.measure.profiling import profile_latency
 from scalesearch.measure.scores.reading import save_weights
 from scalesearch.measure.snapshot import SnapshotConfig, Snapshots, identify_training
+from scalesearch.measure.steps import Callbacks, OnStep
 from scalesearch.measure.team import Team, TeamSnapshots
-from scalesearch.measure.training import EvalInfo, OnStep, TrainConfig, evaluate, fit
+from scalesearch.measure.training import EvalInfo, TrainConfig, evaluate, fit
 from scalesearch.nn import build_network
 from scalesearch.nn.layers import Padding
 from scalesearch.nn.network import Network
@@ -136,10 +137,6 @@ class RetrainScore:
         return {key: value for key, value in values.items() if not isinstance(value, float) or not math.isnan(value)}
 
 
-class _Evaluate(Protocol):
-    def __call__(self, network: torch.nn.Module, split: Split, confusion: Tensor | None = None) -> EvalInfo: ...
-
-
 def train_network(
     job: RetrainJob, on_step: OnStep | None = None, data: ImageData | None = None, team: Team | None = None
 ) -> RetrainScore:
@@ -156,44 +153,33 @@ def train_network(
         ConfigError: The weights to begin with cannot be read, or none fits.
     """
     data = data or load_data(job.data, job.cache)
-    device = job.device if team is None else team.device
-    writes = team is None or team.is_first
     network, init = begin_network(job, data.num_classes)
     torch.manual_seed(job.seed)  # the same images in the same order, whatever a network's weights have drawn
-
-    def read(network: torch.nn.Module, split: Split, confusion: Tensor | None = None) -> EvalInfo:
-        return evaluate(network, split, image_size=job.arch.image_size, device=device, confusion=confusion, team=team)
-
+    device = job.device if team is None else team.device
+    reader = _Reader(job, data, device, team)
     num_steps, every = job.train.num_steps(len(data.train)), _interval(job, len(data.train))
-    history = History(job.history if writes else None, job.train, num_steps, lambda network: read(network, data.val))
-    fitted = fit(
-        network,
-        data.train,
-        job.train,
-        image_size=job.arch.image_size,
-        device=device,
+    history = History(
+        job.history if reader.writes else None, job.train, num_steps, lambda network: reader.read(network, data.val)
+    )
+    callbacks = Callbacks(
         on_step=on_step,
         on_loss=history,
         rungs=range(every, num_steps, every),
         keep_on=history.keep_on,
         snapshots=_open_snapshots(job, team),
-        team=team,
     )
+    size = job.arch.image_size
+    fitted = fit(network, data.train, job.train, image_size=size, device=device, callbacks=callbacks, team=team)
     started = time.perf_counter()
-    val = read(network, data.val)
+    val = reader.read(network, data.val)
     history.add(num_steps, val)
-    test = _read_test(job, network, data, read, writes=writes)
+    accuracy = {**_named("val", val), **_named("test", reader.read_test(network))}
     eval_seconds = time.perf_counter() - started
-    latency = profile_latency(network, job.arch.image_size, repeats=_LATENCY_REPEATS, device=device, num_threads=1)
-    if writes:
+    latency = profile_latency(network, size, repeats=_LATENCY_REPEATS, device=device, num_threads=1)
+    if reader.writes:
         save_weights(network, data, job.arch, job.checkpoint)
     return RetrainScore(
-        val_top1=val.top1,
-        val_top5=val.top5,
-        val_loss=val.loss,
-        test_top1=test.top1,
-        test_top5=test.top5,
-        test_loss=test.loss,
+        **accuracy,
         latency_ms=latency.p50_ms,
         latency_p90_ms=latency.p90_ms,
         train_seconds=fitted.train_seconds,
@@ -234,9 +220,32 @@ def _open_snapshots(job: RetrainJob, team: Team | None) -> Snapshots | None:
     return Snapshots(job.snapshot, job.identity) if team is None else TeamSnapshots(job.snapshot, job.identity, team)
 
 
-def _read_test(job: RetrainJob, network: Network, data: ImageData, read: _Evaluate, *, writes: bool) -> EvalInfo:
-    confusion = torch.zeros(data.num_classes, data.num_classes, dtype=torch.int64)
-    info = read(network, data.test, confusion)
-    if writes and job.confusion is not None:
-        write_atomically(job.confusion, pd.DataFrame(confusion.numpy()).to_csv(index=False, header=False))
-    return info
+def _named(split: str, info: EvalInfo) -> dict[str, Any]:
+    return {f"{split}_{name}": getattr(info, name) for name in ("top1", "top5", "loss")}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads a network on the images, with the others of a team; the first of them writes."""
+
+    job: RetrainJob
+    data: ImageData
+    device: str
+    team: Team | None
+
+    @property
+    def writes(self) -> bool:
+        """Whether files are this process's to write."""
+        return self.team is None or self.team.is_first
+
+    def read(self, network: torch.nn.Module, split: Split, confusion: Tensor | None = None) -> EvalInfo:
+        size = self.job.arch.image_size
+        return evaluate(network, split, image_size=size, device=self.device, confusion=confusion, team=self.team)
+
+    def read_test(self, network: torch.nn.Module) -> EvalInfo:
+        """Read the test split, and write what it took for what."""
+        confusion = torch.zeros(self.data.num_classes, self.data.num_classes, dtype=torch.int64)
+        info = self.read(network, self.data.test, confusion)
+        if self.writes and self.job.confusion is not None:
+            write_atomically(self.job.confusion, pd.DataFrame(confusion.numpy()).to_csv(index=False, header=False))
+        return info

@@ -22,6 +22,7 @@ from scalesearch.measure.latency_table import (
     Reading,
     Timers,
     arch_keys,
+    describe_conditions,
     evaluate_latency_table,
     measure_latency_table,
     run_latency_table,
@@ -46,6 +47,7 @@ SMALL = SearchSpace.from_dict(
         ],
     },
 )
+SMALL_CONDITIONS = describe_conditions(SMALL, num_classes=10)
 
 
 class FakeTimers:
@@ -75,7 +77,9 @@ def block_ms(key: BlockKey) -> float:
 
 
 def fake_table(space: SearchSpace) -> LatencyTable:
-    return measure_latency_table(space, num_classes=10, rounds=1, timers=FakeTimers().timers())
+    return measure_latency_table(
+        space, describe_conditions(space, num_classes=10), rounds=1, timers=FakeTimers().timers()
+    )
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -149,7 +153,11 @@ def test_every_block_is_measured_once_a_round_and_rounds_are_interleaved():
     timed: list[BlockKey] = []
     timers = Timers(lambda key: timed.append(key) or fake.block(key), fake.network)
     table = measure_latency_table(
-        SMALL, num_classes=10, rounds=2, timers=timers, on_entry=lambda *entry: told.append(entry)
+        SMALL,
+        SMALL_CONDITIONS,
+        rounds=2,
+        timers=timers,
+        on_entry=lambda *entry: told.append(entry),
     )
     keys = set(table_keys(SMALL))
     assert set(timed[: len(keys)]) == set(timed[len(keys) :]) == keys
@@ -170,10 +178,10 @@ def test_an_interrupted_table_goes_on_where_it_was(tmp_path):
     path, fake = tmp_path / "table.json", FakeTimers()
     fake.stop_after = 7
     with pytest.raises(KeyboardInterrupt):
-        measure_latency_table(SMALL, num_classes=10, rounds=2, path=path, timers=fake.timers())
+        measure_latency_table(SMALL, SMALL_CONDITIONS, rounds=2, path=path, timers=fake.timers())
     kept, going_on = LatencyTable.load(path), FakeTimers()
     assert (len(kept.readings), kept.scale, kept.fitted_on) == (7, 1.0, ())
-    table = measure_latency_table(SMALL, num_classes=10, rounds=2, existing=kept, path=path, timers=going_on.timers())
+    table = measure_latency_table(SMALL, SMALL_CONDITIONS, rounds=2, existing=kept, path=path, timers=going_on.timers())
     assert going_on.blocks.total() == 2 * len(table_keys(SMALL)) - 7
     assert all(going_on.blocks[key] == 1 for key in kept.readings)
     assert LatencyTable.load(path) == table
@@ -290,7 +298,9 @@ def test_the_file_is_named_after_space_and_device():
 
 def test_real_times_of_real_blocks_add_up_to_something(tmp_path):
     space = SMALL.at_image_size(16)
-    table = measure_latency_table(space, num_classes=10, repeats=2, warmup=1, rounds=1, path=tmp_path / "table.json")
+    table = measure_latency_table(
+        space, describe_conditions(space, num_classes=10), repeats=2, warmup=1, rounds=1, path=tmp_path / "table.json"
+    )
     assert all(0 < reading.p50_ms <= reading.p90_ms for reading in table.readings.values())
     assert table.conditions.torch_version == torch.__version__
     assert table.predict_ms(space.sample(random.Random(0))) > 0

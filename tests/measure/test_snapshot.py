@@ -16,7 +16,8 @@ from scalesearch.arch import ArchSpec
 from scalesearch.data import Augmentation, DataConfig, ImageData, load_data
 from scalesearch.errors import SnapshotError
 from scalesearch.measure.snapshot import SnapshotConfig, Snapshots, read_snapshot, write_snapshot
-from scalesearch.measure.training import FitInfo, TrainConfig, fit
+from scalesearch.measure.steps import Callbacks, FitInfo
+from scalesearch.measure.training import TrainConfig, fit
 from scalesearch.nn import build_network
 
 ARCH = ArchSpec.from_blocks(
@@ -39,7 +40,9 @@ def train(data: ImageData, config: TrainConfig, snapshots: Snapshots | None = No
             raise KilledError
 
     try:
-        info = fit(network, data.train, config, image_size=16, on_step=on_step, snapshots=snapshots)
+        info = fit(
+            network, data.train, config, image_size=16, callbacks=Callbacks(on_step=on_step, snapshots=snapshots)
+        )
     except KilledError:
         return None
     return network.state_dict(), info
@@ -89,8 +92,7 @@ def steps_taken(data: ImageData, snapshots: Snapshots) -> list[int]:
         data.train,
         TrainConfig(steps=6, batch_size=16),
         image_size=16,
-        on_step=lambda step, _: steps.append(step),
-        snapshots=snapshots,
+        callbacks=Callbacks(on_step=lambda step, _: steps.append(step), snapshots=snapshots),
     )
     return steps
 
@@ -174,7 +176,7 @@ def test_sigterm_writes_a_snapshot_and_ends_the_training(small: ImageData, tmp_p
     network, config = build_network(ARCH, small.num_classes), TrainConfig(steps=6, batch_size=16)
     rarely = open_snapshots(tmp_path, seconds=1000)
     with pytest.raises(SystemExit, match="143"):
-        fit(network, small.train, config, image_size=16, on_step=ask_to_end, snapshots=rarely)
+        fit(network, small.train, config, image_size=16, callbacks=Callbacks(on_step=ask_to_end, snapshots=rarely))
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert steps_taken(small, open_snapshots(tmp_path)) == [4, 5, 6]
 

@@ -16,6 +16,7 @@ from scalesearch.data.split import MemorySplit
 from scalesearch.data.transforms import Normalisation
 from scalesearch.errors import DivergenceError
 from scalesearch.measure.optimisation import OPTIMIZERS
+from scalesearch.measure.steps import Callbacks
 from scalesearch.measure.training import TrainConfig, evaluate, fit
 from scalesearch.nn import build_network
 
@@ -88,7 +89,13 @@ def test_the_seed_also_decides_order_and_augmentation(patches):
 def test_training_takes_the_steps_of_its_budget_and_tells_of_each(patches, budget):
     config = TrainConfig(batch_size=20, **budget)  # two batches a pass of 44 images
     told = []
-    info = fit(new_network(), patches.train, config, image_size=SIZE, on_step=lambda *step: told.append(step))
+    info = fit(
+        new_network(),
+        patches.train,
+        config,
+        image_size=SIZE,
+        callbacks=Callbacks(on_step=lambda *step: told.append(step)),
+    )
     assert info.steps == config.num_steps(44) == (budget["steps"] or 5)
     assert told == [(step, info.steps) for step in range(1, info.steps + 1)]
     assert info.train_seconds > 0
@@ -128,7 +135,13 @@ def test_the_loss_told_is_the_mean_of_the_last_tenth(shades):
 def test_without_a_running_mean_the_last_weights_are_kept(patches):
     network, seen = new_network(), []
     config = TrainConfig(steps=3, batch_size=16)
-    fit(network, patches.train, config, image_size=SIZE, on_step=lambda *_: seen.append(weights_of(network)))
+    fit(
+        network,
+        patches.train,
+        config,
+        image_size=SIZE,
+        callbacks=Callbacks(on_step=lambda *_: seen.append(weights_of(network))),
+    )
     assert are_equal(weights_of(network), seen[-1])
     assert not are_equal(seen[0], seen[-1])
 
@@ -137,7 +150,13 @@ def test_without_a_running_mean_the_last_weights_are_kept(patches):
 def test_with_a_running_mean_its_weights_and_buffers_are_kept(patches, decay):
     network, seen = new_network(), []
     config = TrainConfig(steps=4, batch_size=16, learning_rate=0.05, ema_decay=decay)
-    fit(network, patches.train, config, image_size=SIZE, on_step=lambda *_: seen.append(weights_of(network)))
+    fit(
+        network,
+        patches.train,
+        config,
+        image_size=SIZE,
+        callbacks=Callbacks(on_step=lambda *_: seen.append(weights_of(network))),
+    )
     mean = seen[0]
     for count, weights in enumerate(seen[1:], start=1):
         keep = min(decay, (1 + count) / (10 + count))
@@ -167,7 +186,7 @@ def test_a_training_that_passes_its_rungs_ends_bit_for_bit_as_one_without(patche
 
     for keys in ({}, {"rungs": (2, 4, 6), "keep_on": read}):
         network = new_network(dropout=0.2, drop_path=0.2)
-        info = fit(network, patches.train, config, image_size=SIZE, **keys)
+        info = fit(network, patches.train, config, image_size=SIZE, callbacks=Callbacks(**keys))
         weights.append(weights_of(network))
         assert info.steps == 6
     assert are_equal(*weights)
@@ -189,9 +208,7 @@ def test_a_training_that_is_stopped_keeps_the_network_that_was_read_and_tells_it
         patches.train,
         config,
         image_size=SIZE,
-        on_step=lambda step, _: told.append(step),
-        rungs=(2, 4, 8),
-        keep_on=stop_at_the_second,
+        callbacks=Callbacks(on_step=lambda step, _: told.append(step), rungs=(2, 4, 8), keep_on=stop_at_the_second),
     )
     assert info.steps == 4
     assert told == [1, 2, 3, 4]

@@ -16,7 +16,7 @@ import torch
 from scalesearch.data import ImageData
 from scalesearch.measure.scores import Job, Score
 from scalesearch.measure.scores.brief import Watcher
-from scalesearch.measure.training import OnStep
+from scalesearch.measure.steps import OnStep
 
 
 def new_score(val_top1: float, **changes: float | bool) -> Score:

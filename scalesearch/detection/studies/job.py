@@ -24,6 +24,7 @@ from scalesearch.measure.memory_floor import training_floor_mib
 from scalesearch.measure.profiling import profile_latency
 from scalesearch.measure.scores.brief import Watcher
 from scalesearch.measure.snapshot import SnapshotConfig, Snapshots, identify_training
+from scalesearch.measure.steps import Callbacks
 from scalesearch.nn.layers import PADDINGS, Padding
 
 _LATENCY_REPEATS = 20
@@ -148,10 +149,12 @@ def score_detector(job: DetectorJob, watcher: Watcher | None = None, data: BoxDa
         data,
         job.train,
         device=job.device,
-        on_step=watcher,
-        rungs=job.rungs,
-        keep_on=ladder,
-        snapshots=None if job.snapshot is None else Snapshots(job.snapshot, job.identity),
+        callbacks=Callbacks(
+            on_step=watcher,
+            rungs=job.rungs,
+            keep_on=ladder,
+            snapshots=None if job.snapshot is None else Snapshots(job.snapshot, job.identity),
+        ),
     )
     stopped = None if ladder is None else ladder.stopped
     started = time.perf_counter()

@@ -6,7 +6,7 @@ The latency of a network is a factor times the sum of its blocks' latencies, aft
 
 from scalesearch.measure.latency_table.error import LatencyErrorInfo, LatencyErrorRow, evaluate_latency_table
 from scalesearch.measure.latency_table.keys import BlockKey, arch_keys, table_keys
-from scalesearch.measure.latency_table.measuring import OnEntry, Timers, measure_latency_table
+from scalesearch.measure.latency_table.measuring import OnEntry, Timers, describe_conditions, measure_latency_table
 from scalesearch.measure.latency_table.running import LatencyTableConfig, LatencyTableResult, run_latency_table
 from scalesearch.measure.latency_table.table import Conditions, LatencyTable, Reading
 
@@ -22,6 +22,7 @@ __all__ = [
     "Reading",
     "Timers",
     "arch_keys",
+    "describe_conditions",
     "evaluate_latency_table",
     "measure_latency_table",
     "run_latency_table",

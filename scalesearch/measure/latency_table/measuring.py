@@ -54,11 +54,8 @@ class Timers:
 
 def measure_latency_table(
     space: SearchSpace,
+    conditions: Conditions,
     *,
-    num_classes: int,
-    batch_size: int = 1,
-    num_threads: int = 1,
-    device: str = "cpu",
     repeats: int = 20,
     warmup: int = 3,
     rounds: int = 3,
@@ -72,10 +69,7 @@ def measure_latency_table(
 
     Args:
         space: The space; its image size, or sizes, are those measured.
-        num_classes: Outputs of the classifier.
-        batch_size: Images a pass.
-        num_threads: Of the processor.
-        device: As ``torch.device`` takes it.
+        conditions: Under what; see ``describe_conditions``.
         repeats: Timed passes of a block in one round.
         warmup: Passes before them that are not timed.
         rounds: Rounds over all blocks.
@@ -88,10 +82,7 @@ def measure_latency_table(
     Raises:
         ConfigError: A count is too small, or ``existing`` was measured under other conditions.
     """
-    check_counts(
-        num_classes=num_classes, batch_size=batch_size, num_threads=num_threads, repeats=repeats, rounds=rounds
-    )
-    conditions = describe_conditions(space, device, num_threads, batch_size, num_classes)
+    check_counts(repeats=repeats, rounds=rounds)
     timers = timers or Timers.of(conditions, repeats, warmup)
     table = existing or LatencyTable(conditions, {})
     check_conditions(table, conditions)
@@ -110,9 +101,14 @@ def measure_latency_table(
 
 
 def describe_conditions(
-    space: SearchSpace, device: str, num_threads: int, batch_size: int, num_classes: int
+    space: SearchSpace, *, num_classes: int, batch_size: int = 1, num_threads: int = 1, device: str = "cpu"
 ) -> Conditions:
-    """Return the conditions of a measuring on this machine."""
+    """Return the conditions of a measuring on this machine.
+
+    Raises:
+        ConfigError: A count is below 1.
+    """
+    check_counts(num_classes=num_classes, batch_size=batch_size, num_threads=num_threads)
     return Conditions(space.name, device, _device_name(device), torch.__version__, num_threads, batch_size, num_classes)
 
 

@@ -15,7 +15,13 @@ from scalesearch.arch.space import SearchSpace
 from scalesearch.errors import ConfigError
 from scalesearch.measure.latency_table.error import LatencyErrorInfo, evaluate_latency_table
 from scalesearch.measure.latency_table.keys import table_keys
-from scalesearch.measure.latency_table.measuring import OnEntry, Timers, draw_networks, measure_latency_table
+from scalesearch.measure.latency_table.measuring import (
+    OnEntry,
+    Timers,
+    describe_conditions,
+    draw_networks,
+    measure_latency_table,
+)
 from scalesearch.measure.latency_table.table import LatencyTable
 
 
@@ -131,10 +137,13 @@ def _measure(
 ) -> LatencyTable:
     return measure_latency_table(
         space,
-        num_classes=config.num_classes,
-        batch_size=config.batch_size,
-        num_threads=config.threads,
-        device=config.device,
+        describe_conditions(
+            space,
+            num_classes=config.num_classes,
+            batch_size=config.batch_size,
+            num_threads=config.threads,
+            device=config.device,
+        ),
         repeats=config.repeats,
         rounds=config.rounds,
         seed=config.seed,

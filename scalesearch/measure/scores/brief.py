@@ -15,6 +15,7 @@ from scalesearch.errors import ConfigError
 from scalesearch.measure.scores.job import Job, Score, Sibling
 from scalesearch.measure.scores.reading import as_accuracy, read_accuracy, read_latency, save_weights
 from scalesearch.measure.snapshot import Snapshots
+from scalesearch.measure.steps import Callbacks
 from scalesearch.measure.training import EvalInfo, evaluate, fit
 from scalesearch.nn import build_network
 from scalesearch.nn.growing import grow_weights
@@ -58,10 +59,12 @@ def brief_score(job: Job, watcher: Watcher | None = None, data: ImageData | None
         job.train,
         image_size=size,
         device=device,
-        on_step=watcher,
-        rungs=job.rungs,
-        keep_on=ladder,
-        snapshots=None if job.snapshot is None else Snapshots(job.snapshot, job.identity),
+        callbacks=Callbacks(
+            on_step=watcher,
+            rungs=job.rungs,
+            keep_on=ladder,
+            snapshots=None if job.snapshot is None else Snapshots(job.snapshot, job.identity),
+        ),
     )
     stopped = None if ladder is None else ladder.stopped
     started = time.perf_counter()

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ _TRIES_TO_BEGIN = 3
 _RESTARTS = 3
 _RECONNECT_SECONDS = 120.0  # after which no further try begins
 _PAUSE_SECONDS = 5.0
+_LISTEN_SECONDS = 10.0
 _logger = logging.getLogger(__name__)
 
 
@@ -112,6 +114,7 @@ class RayCluster:
     def _init(self) -> None:
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         if self._address:
+            _check_listens(self._address)
             self.ray.init(address=self._address, **quiet)
         else:
             self.ray.init(address="local", num_cpus=self._num_cpus, include_dashboard=False, **quiet)
@@ -159,6 +162,20 @@ def import_ray(address: str) -> Any:  # noqa: ANN401 (the module; where it is no
     except ModuleNotFoundError:
         raise ConfigError("executor=ray needs ray; install it with pip install 'scalesearch[ray]'") from None
     return ray
+
+
+def _check_listens(address: str) -> None:
+    """Refuse a HOST:PORT at which nothing listens, for Ray would try it for a quarter of an hour.
+
+    Raises:
+        OSError: Nothing does.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_LISTEN_SECONDS).close()
+        except (OSError, OverflowError) as error:
+            raise ConnectionError(f"nothing listens there: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _has_token() -> bool:

@@ -24,6 +24,7 @@ from scalesearch.detection.scoring import detect, score_detections
 from scalesearch.detection.studies import DetectorJob, DetectorScore, PretrainedConfig, job, score_detector
 from scalesearch.detection.training import DetectorTrainConfig, fit_detector
 from scalesearch.errors import ConfigError, DivergenceError
+from scalesearch.measure.steps import Callbacks
 from scalesearch.nn.network import build_network
 from tests.detection.detectors import BACKBONE, tiny_spec
 from tests.detection.studies.stand_ins import NUM_CLASSES, TINY_BOXES, TINY_TRAINING, write_coco
@@ -135,7 +136,7 @@ def test_a_reading_at_a_rung_is_that_of_a_training_which_ends_there(data: BoxDat
 
     torch.manual_seed(0)
     detector = build_detector(SPEC)
-    fitted = fit_detector(detector, data, train, rungs=(2,), keep_on=read)
+    fitted = fit_detector(detector, data, train, callbacks=Callbacks(rungs=(2,), keep_on=read))
     assert fitted.steps == 2
     assert seen == [job._read_val(detector, data, new_job(decoding=LOOSE))]
 

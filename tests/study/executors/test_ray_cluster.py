@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from scalesearch.errors import ConfigError
 from scalesearch.study.executors import Began, Lost, Scored
 from scalesearch.study.executors.ray import RayExecutor
 from scalesearch.study.executors.ray_cluster import RayCluster
@@ -60,3 +61,10 @@ def test_a_cluster_that_dies_is_begun_again_and_keeps_to_this_machine(tmp_path: 
     (tmp_path / "go").touch()
     assert isinstance(events_of(executor, 1)[-1], Scored)
     executor.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_an_address_at_which_nothing_listens_is_refused_before_ray_would_try_it(host: str) -> None:
+    sentence = r"^executor\.address=\S+:1: no Ray cluster can be joined \(nothing listens there: .+\)$"
+    with pytest.raises(ConfigError, match=sentence):
+        RayCluster(f"{host}:1", 1)

@@ -19,7 +19,7 @@ from scalesearch.measure.scores.proxies.gradients import Batch, grad_norm, zico
 from scalesearch.measure.scores.proxies.patterns import naswot
 from scalesearch.measure.scores.proxies.synflow import synflow
 from scalesearch.measure.scores.reading import read_latency
-from scalesearch.measure.training import OnStep
+from scalesearch.measure.steps import OnStep
 from scalesearch.nn import Network, build_network
 
 BATCH_SIZE = 64

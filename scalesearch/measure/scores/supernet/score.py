@@ -19,7 +19,7 @@ from scalesearch.errors import ConfigError, SpaceError
 from scalesearch.measure.scores.job import Job, Score
 from scalesearch.measure.scores.reading import read_accuracy, read_latency, save_weights
 from scalesearch.measure.scores.supernet.checkpoint import SupernetRecord, load_supernet, refuse_other
-from scalesearch.measure.training import OnStep
+from scalesearch.measure.steps import OnStep
 from scalesearch.nn.network import Network
 from scalesearch.nn.supernet import Supernet
 

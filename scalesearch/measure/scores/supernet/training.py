@@ -31,7 +31,8 @@ from scalesearch.errors import DivergenceError
 from scalesearch.measure.optimisation import Precision, build_optimizer, learning_rate_factor
 from scalesearch.measure.scores.config import SupernetConfig
 from scalesearch.measure.scores.supernet.checkpoint import SupernetRecord, load_state, read_record, save_supernet
-from scalesearch.measure.training import OnStep, TrainConfig
+from scalesearch.measure.steps import OnStep
+from scalesearch.measure.training import TrainConfig
 from scalesearch.nn.elastic import largest_arch, smallest_arch
 from scalesearch.nn.supernet import Supernet
 
