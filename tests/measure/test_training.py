@@ -132,30 +132,25 @@ def test_the_loss_told_is_the_mean_of_the_last_tenth(shades):
     assert fit(network, shades, config, image_size=SIZE).loss == pytest.approx(loss, rel=1e-4)
 
 
+def weights_of_each_step(network, images, config):
+    seen = []
+    told = Callbacks(on_step=lambda *_: seen.append(weights_of(network)))
+    fit(network, images.train, config, image_size=SIZE, callbacks=told)
+    return seen
+
+
 def test_without_a_running_mean_the_last_weights_are_kept(patches):
-    network, seen = new_network(), []
-    config = TrainConfig(steps=3, batch_size=16)
-    fit(
-        network,
-        patches.train,
-        config,
-        image_size=SIZE,
-        callbacks=Callbacks(on_step=lambda *_: seen.append(weights_of(network))),
-    )
+    network = new_network()
+    seen = weights_of_each_step(network, patches, TrainConfig(steps=3, batch_size=16))
     assert are_equal(weights_of(network), seen[-1])
     assert not are_equal(seen[0], seen[-1])
 
 
 @pytest.mark.parametrize("decay", [0.05, 0.99])
 def test_with_a_running_mean_its_weights_and_buffers_are_kept(patches, decay):
-    network, seen = new_network(), []
-    config = TrainConfig(steps=4, batch_size=16, learning_rate=0.05, ema_decay=decay)
-    fit(
-        network,
-        patches.train,
-        config,
-        image_size=SIZE,
-        callbacks=Callbacks(on_step=lambda *_: seen.append(weights_of(network))),
+    network = new_network()
+    seen = weights_of_each_step(
+        network, patches, TrainConfig(steps=4, batch_size=16, learning_rate=0.05, ema_decay=decay)
     )
     mean = seen[0]
     for count, weights in enumerate(seen[1:], start=1):
